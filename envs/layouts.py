@@ -1,0 +1,191 @@
+"""Maze layouts as text: the ones of D4RL, and the user's own.
+
+``#`` is a wall, ``O`` (or ``0``, ``.``, a space) a free cell, ``G`` the free cell that is the goal. Lines run along x, characters
+along y. Cell (i, j) means the integer position (i, j), around which D4RL resets the ball and places goals. The walls lie so that
+the middle of that cell's square is at (i - 0.2, j - 0.2): a quirk of D4RL's geometry which its data contain.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dfplan.envs.errors import InputError, unknown_name
+
+# From an integer position to the middle of the cell's square, in environment units (D4RL: ball at 1.2, walls at i + 1).
+CELL_CENTRE_OFFSET = -0.2
+FREE_CHARACTERS = "O0. "
+MAX_LAYOUT_CELLS = 2500  # 50 x 50: the controller tabulates every pair of cells
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A maze. ``text`` has one line for each x and one character for each y, and a closed border of walls.
+
+    Raises:
+        InputError: if the text is no closed rectangle of known characters with a free cell and at most one goal.
+    """
+
+    text: str
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        _check_layout(self.rows)
+
+    @cached_property
+    def rows(self) -> tuple[str, ...]:
+        """The lines without indentation; D4RL's own separator, a backslash, is understood too."""
+        lines = (line.strip() for line in self.text.replace("\\", "\n").splitlines())
+        return tuple(line for line in lines if line)
+
+    @cached_property
+    def walls(self) -> Bool[np.ndarray, "x y"]:
+        """True where a wall stands."""
+        return np.array([[character == "#" for character in row] for row in self.rows])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Number of cells along x and along y, walls included."""
+        return self.walls.shape
+
+    @cached_property
+    def goal_cell(self) -> tuple[int, int]:
+        """The cell marked ``G``; without a mark the first free cell, as in D4RL."""
+        for x, row in enumerate(self.rows):
+            if "G" in row:
+                return x, row.index("G")
+        return tuple(int(index) for index in np.argwhere(~self.walls)[0])
+
+    @cached_property
+    def free_cells(self) -> Int[np.ndarray, "cell 2"]:
+        """All cells without a wall, in D4RL's order: sorted, the marked goal last."""
+        cells = np.argwhere(~self.walls)
+        if not any("G" in row for row in self.rows):
+            return cells
+        is_goal = (cells == self.goal_cell).all(axis=1)
+        return np.concatenate([cells[~is_goal], cells[is_goal]])
+
+    @property
+    def goal(self) -> Float[np.ndarray, "2"]:
+        """Position of the fixed goal in environment units."""
+        return np.array(self.goal_cell, dtype=np.float64)
+
+    def cell_of(self, positions: Float[np.ndarray, "*batch 2"]) -> Int[np.ndarray, "*batch 2"]:
+        """Return the cell whose square a position lies in; positions outside the maze count to its border."""
+        cells = np.floor(positions - CELL_CENTRE_OFFSET + 0.5).astype(np.int64)
+        return np.clip(cells, 0, np.array(self.size) - 1)
+
+    def is_free(self, positions: Float[np.ndarray, "*batch 2"]) -> Bool[np.ndarray, "*batch"]:
+        """Return whether the square that each position lies in has no wall."""
+        cells = self.cell_of(positions)
+        return ~self.walls[cells[..., 0], cells[..., 1]]
+
+
+def _check_layout(rows: tuple[str, ...]) -> None:
+    if not rows:
+        raise InputError("the maze layout is empty; give lines such as '#####', '#GO##', '#####'.")
+    if len({len(row) for row in rows}) > 1:
+        lengths = ", ".join(str(len(row)) for row in rows)
+        raise InputError(f"the lines of a maze layout must have one length, not {lengths} characters.")
+    text = "".join(rows)
+    if unknown := sorted(set(text) - set(FREE_CHARACTERS) - {"#", "G"}):
+        raise InputError(f"a maze layout has '#' (wall), 'O' (free) and 'G' (goal), not {', '.join(map(repr, unknown))}.")
+    if set(text) == {"#"}:
+        raise InputError("the maze layout has no free cell; mark at least one with 'O'.")
+    if text.count("G") > 1:
+        raise InputError(f"a maze layout has one goal 'G', not {text.count('G')}.")
+    if set(rows[0] + rows[-1] + "".join(row[0] + row[-1] for row in rows)) != {"#"}:
+        raise InputError("the outermost cells of a maze layout must all be walls '#', or the ball could leave it.")
+    if len(text) > MAX_LAYOUT_CELLS:
+        raise InputError(f"a maze layout may have {MAX_LAYOUT_CELLS} cells at most, not {len(text)}.")
+
+
+LAYOUTS: dict[str, Layout] = {
+    name: Layout(text, name)
+    for name, text in {
+        "open": """
+            #######
+            #OOOOO#
+            #OOGOO#
+            #OOOOO#
+            #######""",
+        "umaze": """
+            #####
+            #GOO#
+            ###O#
+            #OOO#
+            #####""",
+        "medium": """
+            ########
+            #OO##OO#
+            #OO#OOO#
+            ##OOO###
+            #OO#OOO#
+            #O#OO#O#
+            #OOO#OG#
+            ########""",
+        "large": """
+            ############
+            #OOOO#OOOOO#
+            #O##O#O#O#O#
+            #OOOOOO#OOO#
+            #O####O###O#
+            #OO#O#OOOOO#
+            ##O#O#O#O###
+            #OO#OOO#OGO#
+            ############""",
+        "eval-umaze": """
+            #####
+            #OOG#
+            #O###
+            #OOO#
+            #####""",
+        "eval-medium": """
+            ########
+            #OOOOOG#
+            #O#O##O#
+            #OOOO#O#
+            ###OO###
+            #OOOOOO#
+            #OO##OO#
+            ########""",
+        "eval-large": """
+            ############
+            #OO#OOO#OGO#
+            ##O###O#O#O#
+            #OO#O#OOOOO#
+            #O##O#OO##O#
+            #OOOOOO#OOO#
+            #O##O#O#O###
+            #OOOO#OOOOO#
+            ############""",
+    }.items()
+}
+
+# Environment steps in an episode (D4RL's registration of the v1 mazes; open exists as v0 only).
+EPISODE_STEPS = {"open": 150, "umaze": 300, "medium": 600, "large": 800}
+EPISODE_STEPS |= {f"eval-{name}": EPISODE_STEPS[name] for name in ("umaze", "medium", "large")}
+CUSTOM_EPISODE_STEPS = 800
+
+
+def maze_name(name: str) -> str:
+    """Return the key of ``LAYOUTS`` that a user's name means: ``large``, ``maze2d-large`` and ``maze2d-large-v1`` are one.
+
+    Raises:
+        InputError: if there is no such maze, with near matches.
+    """
+    short = name.strip().removeprefix("dfplan:").removeprefix("maze2d-").removesuffix("-v1")
+    if short not in LAYOUTS:
+        raise unknown_name("maze", name, (f"maze2d-{known}" for known in LAYOUTS))
+    return short
+
+
+def maze_layout(maze: "str | Layout") -> Layout:
+    """Return the layout that a maze's name means; a layout is returned as it is."""
+    return maze if isinstance(maze, Layout) else LAYOUTS[maze_name(maze)]
+
+
+def episode_steps(layout: Layout) -> int:
+    """Return the environment steps after which an episode in this maze is over."""
+    return EPISODE_STEPS.get(layout.name, CUSTOM_EPISODE_STEPS)

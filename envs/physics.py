@@ -1,0 +1,100 @@
+"""The point mass of D4RL's mazes on MuJoCo, for any number of balls at once.
+
+Constants are those of D4RL's ``maze2d-*-v1``. Recorded transitions are reproduced to 2e-5, through wall contacts too; this
+needs two corrections on today's MuJoCo (see ``_contact_margin`` and ``_compile``).
+"""
+
+from functools import cache
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+from mujoco import rollout
+
+from dfplan.envs.layouts import Layout
+
+TIMESTEP = 0.01  # seconds; one environment step is one physics step
+MAX_VELOCITY = 5.0  # environment units per second, each component, before a step
+BALL_RADIUS = 0.1
+CONTACT_MARGIN = 0.002  # distance at which a contact starts to push, as meant in D4RL's model
+
+_MODEL = """
+<mujoco>
+  <compiler inertiafromgeom="true" angle="radian"/>
+  <option timestep="{timestep}" gravity="0 0 0" iterations="20" integrator="Euler"/>
+  <default>
+    <joint damping="1" limited="false"/>
+    <geom friction=".5 .1 .1" density="1000" margin="{margin}" condim="1" contype="2" conaffinity="1"/>
+  </default>
+  <worldbody>
+    <body name="ball" pos="1.2 1.2 0">
+      <geom type="sphere" size="{radius}" contype="1"/>
+      <joint name="x" type="slide" axis="1 0 0"/>
+      <joint name="y" type="slide" axis="0 1 0"/>
+    </body>
+    {walls}
+  </worldbody>
+  <actuator>
+    <motor joint="x" ctrlrange="-1 1" ctrllimited="true" gear="100"/>
+    <motor joint="y" ctrlrange="-1 1" ctrllimited="true" gear="100"/>
+  </actuator>
+</mujoco>
+"""
+
+
+class PointMassPhysics:
+    """Steps balls through one maze, each on its own; the result depends on nothing but their states and actions."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._model = _compile(layout)
+        self._data = mujoco.MjData(self._model)
+
+    def __reduce__(self) -> tuple:
+        return PointMassPhysics, (self.layout,)  # the compiled model is rebuilt, so environments can be copied and pickled
+
+    def step(
+        self, states: Float[np.ndarray, "batch 4"], actions: Float[np.ndarray, "batch 2"]
+    ) -> Float[np.ndarray, "batch 4"]:
+        """Return the states (x, y, vx, vy) one step later; velocities are clipped before it, actions to ±1, as in D4RL."""
+        before = np.zeros((len(states), 5))  # time, then position, then velocity: MuJoCo's order
+        before[:, 1:3] = states[:, :2]
+        np.clip(states[:, 2:], -MAX_VELOCITY, MAX_VELOCITY, out=before[:, 3:])
+        control = np.clip(actions, -1.0, 1.0, dtype=np.float64)[:, None]  # (batch, 1 step, 2)
+        after, _ = rollout.rollout(self._model, self._data, before, control)
+        return after[:, 0, 1:]
+
+
+def _compile(layout: Layout) -> mujoco.MjModel:
+    """Return the compiled maze with the inverse weight that MuJoCo 2 gave to a ball on two slide joints.
+
+    The inverse weight sets how stiff a contact is. MuJoCo 2 took the mean of the three translational directions, of which two
+    are free: 2 / (3 mass). Today's MuJoCo computes it otherwise, and balls would bounce off walls differently.
+    """
+    walls = "\n".join(
+        f'<geom type="box" pos="{x + 1} {y + 1} 0" size="0.5 0.5 0.2"/>' for x, y in np.argwhere(layout.walls)
+    )
+    text = _MODEL.format(timestep=TIMESTEP, margin=_geom_margin(), radius=BALL_RADIUS, walls=walls)
+    model = mujoco.MjModel.from_xml_string(text)
+    ball = model.body("ball").id
+    model.body_invweight0[ball, 0] = 2.0 / (3.0 * model.body_mass[ball])
+    return model
+
+
+@cache
+def _geom_margin() -> float:
+    """Return the margin for each of two geoms that gives their contact the margin of D4RL's model.
+
+    MuJoCo 2 gave a contact the larger margin of its two geoms, later releases give it the sum. Two spheres, further
+    apart than one margin and nearer than two, tell which.
+    """
+    probe = """
+    <mujoco><worldbody>
+      <geom type="sphere" size="0.1" margin="0.1"/>
+      <body pos="0.35 0 0"><joint/><geom type="sphere" size="0.1" margin="0.1"/></body>
+    </worldbody></mujoco>"""
+    model = mujoco.MjModel.from_xml_string(probe)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    margins_add_up = data.ncon == 1
+    return CONTACT_MARGIN / 2 if margins_add_up else CONTACT_MARGIN
