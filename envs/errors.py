@@ -1,9 +1,13 @@
 """The one way in which dfplan tells users about a mistake of theirs: one sentence, exit status 2."""
 
+import argparse
 import functools
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
 
 
 class InputError(ValueError):
@@ -30,3 +34,64 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}."
     return InputError(f"there is no {kind} {name!r}; {hint}")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose complaints are ``InputError`` sentences instead of a usage dump.
+
+    Options must be written in full: an abbreviation that works today would mean something else once an option is added.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint; ``exit_two_on_input_error`` prints it."""
+        raise InputError(f"{message.rstrip('.')}; see --help.")
+
+
+def positive_integer(text: str) -> int:
+    """Return a whole number of at least 1, for ``type=`` of an argument."""
+    return _number(text, int, lambda number: number >= 1, "a whole number of 1 or more")
+
+
+def natural_number(text: str) -> int:
+    """Return a whole number of at least 0 (a seed, for instance), for ``type=`` of an argument."""
+    return _number(text, int, lambda number: number >= 0, "a whole number of 0 or more")
+
+
+def positive_number(text: str) -> float:
+    """Return a finite number above 0, for ``type=`` of an argument."""
+    return _number(text, float, lambda number: 0 < number < float("inf"), "a number above 0")
+
+
+def non_negative_number(text: str) -> float:
+    """Return a finite number of at least 0, for ``type=`` of an argument."""
+    return _number(text, float, lambda number: 0 <= number < float("inf"), "a number of 0 or more")
+
+
+def _number(text: str, kind: Callable, is_allowed: Callable[..., bool], expected: str):
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not is_allowed(number):
+        raise argparse.ArgumentTypeError(f"expected {expected}, not {text!r}")
+    return number
+
+
+def writable_folder(path: str | Path) -> Path:
+    """Return the folder, made if need be, after a file has been written to it and removed again.
+
+    Raises:
+        InputError: if it cannot be made or written to.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise InputError(f"cannot write to the folder {path}: {error.strerror or error}.") from error
