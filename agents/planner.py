@@ -1,0 +1,294 @@
+"""The agent: one Diffusion Forcing model as policy and planner at once, in a receding-horizon loop (§3.4)."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from dfplan.agents.controllers import CONTROLLERS
+from dfplan.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_checkpoint
+from dfplan.devices import find_device
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import InputError, unknown_name
+from dfplan.guidance import goal_distance, squashed_goal_distance
+from dfplan.noise import draw_noise
+from dfplan.sampler import Guidance, sample
+from dfplan.schedules import scheduling_matrix
+from dfplan.tokens import FIRST_PLANNED
+
+MODES = ("planner", "policy")
+# The paper's own planner (§3.4): the model is not told the goal, guidance is. Settings of ``PlannerConfig``.
+MONTE_CARLO_GUIDANCE = {
+    "goal_token": False,
+    "guide": "squashed_goal_distance",
+    "guidance_scale": 3.0,
+    "num_futures": 4,
+    "schedule": "pyramid",
+    "uncertainty_scale": 0.2,
+    "sampling_steps": 10,
+}
+GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """How the agent decides; every field may be changed between episodes without retraining.
+
+    Attributes:
+        mode: ``planner`` plans a horizon, ``policy`` one token.
+        controller: what turns a plan into actions, a name in ``CONTROLLERS``.
+        horizon: steps to plan; None for the longest the model knows. Shrinks to what is left of the episode.
+        open_loop_horizon: steps executed before replanning.
+        sampling_steps: denoising steps of each token.
+        schedule: a name in ``dfplan.schedules.SCHEDULES``, or an array (row, token) of levels.
+        uncertainty_scale: sampling steps by which a token lags behind its predecessor, in schedules that know it.
+        observation_level: the level at which the current observation is believed, as a share of K; 0 trusts it entirely (§3.3).
+        goal_token: whether the goal is given to the model; otherwise only guidance knows of it, as in the paper.
+        goal_strength: classifier-free strength of the goal token.
+        guide: None, or a name in ``GOAL_GUIDES``, or a callable that scores plans (see ``dfplan.guidance``).
+        guidance_scale: factor on the gradient of the guide.
+        num_futures: N of Monte-Carlo guidance.
+
+    Raises:
+        InputError: if a name is unknown or a number out of range.
+    """
+
+    mode: str = "planner"
+    controller: str = "pursuit"
+    horizon: int | None = None
+    open_loop_horizon: int = 40
+    sampling_steps: int = 3
+    schedule: object = "full_sequence"
+    uncertainty_scale: float = 1.0
+    observation_level: float = 0.0
+    goal_token: bool = True
+    goal_strength: float = 1.0
+    guide: object = None
+    guidance_scale: float = 1.0
+    num_futures: int = 1
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise unknown_name("mode", self.mode, MODES)
+        if self.controller not in CONTROLLERS:
+            raise unknown_name("controller", self.controller, CONTROLLERS)
+        if isinstance(self.guide, str) and self.guide not in GOAL_GUIDES:
+            raise unknown_name("guide", self.guide, GOAL_GUIDES)
+        for name in ("open_loop_horizon", "sampling_steps", "num_futures"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.horizon is not None and self.horizon < 1:
+            raise InputError(f"horizon must be at least 1 step, not {self.horizon}.")
+        if not 0 <= self.observation_level <= 1:
+            raise InputError(f"observation_level must lie in [0, 1], not {self.observation_level}.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the agent intends, in environment units; without the batch axis when planned from a single observation.
+
+    Attributes:
+        observations: after each planned step.
+        actions: of each planned step.
+        rewards: about each planned observation.
+        levels: of each step after the last sampling row; 0 is clean.
+        rows: the plan as believed at each sampling row, if asked for: observations and the levels of each step.
+    """
+
+    observations: Float[np.ndarray, "*batch step observation"]
+    actions: Float[np.ndarray, "*batch step action"]
+    rewards: Float[np.ndarray, "*batch step"]
+    levels: Int[np.ndarray, "step"]
+    rows: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+
+
+class DFPlanner:
+    """Acts by planning with a Diffusion Forcing model, for one episode or a batch of them side by side."""
+
+    def __init__(self, model: DiffusionForcing, config: PlannerConfig | None = None, info: dict | None = None):
+        self.model, self.config, self.info = model, config or PlannerConfig(), info or {}
+        self.plan_seconds: list[float] = []
+        self.reset()
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, device: str = "auto", **settings) -> "DFPlanner":
+        """Return the agent of a shipped checkpoint, a run's folder, or a file; ``settings`` are fields of ``PlannerConfig``.
+
+        Raises:
+            InputError: if there is no such checkpoint, device or setting, or the file is damaged.
+        """
+        unknown = settings.keys() - PlannerConfig.__dataclass_fields__.keys()
+        if unknown:
+            raise unknown_name("planner setting", min(unknown), PlannerConfig.__dataclass_fields__)
+        model, info = load_checkpoint(find_checkpoint(name_or_path), find_device(device))
+        return cls(model, PlannerConfig(**settings), info)
+
+    def save(self, path: str | Path) -> None:
+        """Write the checkpoint to a file (``*.safetensors``) or into a folder."""
+        path = Path(path)
+        save_checkpoint(path if path.suffix == ".safetensors" else path / FILE_NAME, self.model, self.info)
+
+    @property
+    def mode(self) -> str:
+        """``planner`` or ``policy``; setting it drops the present plan."""
+        return self.config.mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self.config = replace(self.config, mode=mode)
+        self._controller = None
+
+    def reset(self, goal=None, seed: int | Sequence[int] | None = None, num_steps: int | None = None) -> None:
+        """Begin an episode, or a batch of them.
+
+        Args:
+            goal: (goal,) or (batch, goal) in environment units; None plans without one, unless observations bring ``desired_goal``.
+            seed: one integer, or one for each episode; episode i of a batch draws from ``seed + i`` when one is given for all.
+            num_steps: length of the episodes, beyond which nothing is planned.
+        """
+        self._goal = None if goal is None else self._checked(goal, self.model.config.goal_dim, "goal")
+        self._seed, self._generators = seed, None
+        self._num_steps, self._step = num_steps, 0
+        self._controller, self._steps_to_replanning = None, 0
+        self.plan_seconds = []
+
+    def act(self, observation) -> Float[np.ndarray, "*batch action"]:
+        """Return the action for an observation (observation,), or actions for a batch (batch, observation).
+
+        Raises:
+            InputError: if the observation has another size than the model's, is not finite, or the batch changed since ``reset``.
+        """
+        observations, single = self._observe(observation)
+        if self._controller is None or self._steps_to_replanning == 0:
+            plan = self._timed_plan(observations)
+            self._controller = CONTROLLERS[self.config.controller](plan.observations, plan.actions)
+            self._steps_to_replanning = min(self.config.open_loop_horizon, plan.actions.shape[1])
+        self._steps_to_replanning -= 1
+        self._step += 1
+        actions = self._controller.act(observations).astype(np.float32)
+        return actions[0] if single else actions
+
+    def plan(self, observation, horizon: int | None = None, keep_rows: bool = False) -> Plan:
+        """Return the plan from an observation, or a batch of them, without acting on it.
+
+        Args:
+            observation: as in ``act``.
+            horizon: steps to plan, rounded up to whole tokens; None for the configuration's.
+            keep_rows: whether to keep what is believed at each sampling row, for pictures.
+        """
+        observations, single = self._observe(observation)
+        plan = self._plan(observations, self._num_tokens(horizon), keep_rows)
+        if not single:
+            return plan
+        rows = [(positions[0], levels) for positions, levels in plan.rows]
+        return Plan(plan.observations[0], plan.actions[0], plan.rewards[0], plan.levels, rows)
+
+    def _timed_plan(self, observations: np.ndarray) -> Plan:
+        start = time.perf_counter()
+        plan = self._plan(observations, self._num_tokens())
+        self.plan_seconds.append(time.perf_counter() - start)
+        return plan
+
+    def _num_tokens(self, horizon: int | None = None) -> int:
+        """Tokens to plan: one for the policy; no more than the model knows, or are left of the episode."""
+        model = self.model.config
+        if horizon is None:
+            horizon = 1 if self.config.mode == "policy" else self.config.horizon or model.horizon
+        if not 1 <= horizon <= model.horizon:
+            raise InputError(f"a horizon of {horizon} steps does not fit the model's 1 to {model.horizon}.")
+        if self._num_steps is not None:
+            horizon = max(1, min(horizon, self._num_steps - self._step))
+        return math.ceil(horizon / model.frame_stack)
+
+    @torch.no_grad()
+    def _plan(self, observations: Float[np.ndarray, "batch observation"], num_tokens: int, keep_rows: bool = False) -> Plan:
+        model, rows = self.model, []
+        tokens, matrix = self._first_row(observations, num_tokens)
+        on_row = (lambda x0, levels: rows.append(self._row(x0, levels))) if keep_rows else None
+        tokens = sample(model, tokens, matrix, self._generators, self._guidance(len(observations)), on_row)
+        if not torch.isfinite(tokens).all():
+            raise FloatingPointError("the plan is not finite; a guidance scale far too large does this")
+        if keep_rows:
+            rows.append(self._row(tokens, matrix[-1]))
+        planned = model.codec.decode(tokens[:, FIRST_PLANNED:])
+        levels = matrix[-1, FIRST_PLANNED:].repeat_interleave(model.config.frame_stack)
+        arrays = (tensor.cpu().numpy() for tensor in (planned.observations, planned.actions, planned.rewards, levels))
+        return Plan(*arrays, rows)
+
+    def _first_row(self, observations: np.ndarray, num_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sequences before sampling, and the scheduling matrix over [goal, start, tokens]."""
+        model, config, device = self.model.config, self.config, self.model.alpha_bar.device
+        planned = scheduling_matrix(
+            config.schedule, num_tokens, config.sampling_steps, model.num_levels, config.uncertainty_scale
+        )
+        known = torch.empty(len(planned), FIRST_PLANNED, dtype=torch.long)
+        use_goal = self._goal is not None and config.goal_token
+        known[:, 0] = 0 if use_goal else model.num_levels
+        known[:, 1] = round(config.observation_level * model.num_levels)
+        matrix = torch.cat([known, planned], dim=1).to(device)
+
+        codec = self.model.codec
+        tokens = draw_noise((matrix.shape[1], model.token_dim), self._generators, device) * codec.used_channels(num_tokens)
+        if use_goal:
+            tokens[:, :1] = codec.encode_goal(self._tensor(self._goal))
+        tokens[:, 1:FIRST_PLANNED] = codec.encode_start(self._tensor(observations))
+        return tokens, matrix
+
+    def _guidance(self, batch: int) -> Guidance:
+        config, guide = self.config, self.config.guide
+        if isinstance(guide, str):
+            if self._goal is None:
+                raise InputError(f"the guide {guide!r} needs a goal: reset(goal=...).")
+            guide = GOAL_GUIDES[guide](self._tensor(self._goal), self.model.config.frame_stack)
+        return Guidance(guide, config.guidance_scale, config.num_futures, config.goal_strength)
+
+    def _row(self, tokens: torch.Tensor, levels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        observations = self.model.codec.decode(tokens[:, FIRST_PLANNED:]).observations
+        levels = levels[FIRST_PLANNED:].repeat_interleave(self.model.config.frame_stack)
+        return observations.cpu().numpy(), levels.cpu().numpy()
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(array, dtype=torch.float32, device=self.model.alpha_bar.device)
+
+    def _observe(self, observation) -> tuple[Float[np.ndarray, "batch observation"], bool]:
+        """Return checked observations with a batch axis, and whether it was added; take up a dictionary's goal."""
+        if isinstance(observation, Mapping):
+            goal = self._checked(observation["desired_goal"], self.model.config.goal_dim, "desired_goal")
+            if self._goal is None or not np.array_equal(goal, self._goal):
+                self._goal, self._controller = goal, None
+            observation = observation["observation"]
+        single = np.ndim(observation) == 1
+        observations = self._checked(observation, self.model.config.observation_dim, "observation")
+        self._prepare(len(observations))
+        return observations, single
+
+    def _prepare(self, batch: int) -> None:
+        """Make one random stream per episode on the first call after ``reset``, and see that goals and seeds are as many."""
+        if self._generators is None:
+            seeds = self._seed
+            if seeds is None:
+                seeds = int(np.random.SeedSequence().generate_state(1)[0])
+            seeds = [seeds + episode for episode in range(batch)] if isinstance(seeds, (int, np.integer)) else seeds
+            self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        if self._goal is not None and len(self._goal) == 1 < batch:
+            self._goal = np.repeat(self._goal, batch, axis=0)
+        for name, given in (("seeds", self._generators), ("goals", self._goal)):
+            if given is not None and len(given) != batch:
+                raise InputError(f"{batch} observations do not fit {len(given)} {name}; call reset() when the batch changes.")
+
+    def _checked(self, value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
+        """Return ``value`` as a finite array (batch, size)."""
+        try:
+            array = np.atleast_2d(np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the {name} is not an array of numbers.") from error
+        if array.ndim != 2 or array.shape[1] != size:
+            raise InputError(f"this checkpoint expects a {name} of shape ({size},) or (batch, {size}), not {np.shape(value)}.")
+        if not np.isfinite(array).all():
+            raise InputError(f"the {name} holds a value that is not finite.")
+        return array

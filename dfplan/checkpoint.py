@@ -1,0 +1,81 @@
+"""Checkpoints: one safetensors file with the weights, the data's statistics, and the configuration as JSON. No pickle."""
+
+import contextlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from dfplan.config import ModelConfig
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import InputError, unknown_name
+
+FORMAT = "dfplan-1"
+FILE_NAME = "model.safetensors"
+SHIPPED = Path(__file__).parent / "checkpoints"
+
+
+def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict) -> None:
+    """Write ``model`` and ``info`` (JSON: where it comes from) to ``path``, in one piece or not at all."""
+    path = Path(path)
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(model.config)), "info": json.dumps(info)}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, unfinished, metadata)
+        os.replace(unfinished, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise InputError(f"cannot write the checkpoint {path}: {error}.") from error
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """Return the file of a shipped checkpoint (``maze2d-large``, with or without ``-v1``), a run's folder, or a file.
+
+    Raises:
+        InputError: if there is none; with the near matches among the shipped.
+    """
+    path = Path(name_or_path)
+    if path.is_dir() and (path / FILE_NAME).is_file():
+        return path / FILE_NAME
+    if path.is_dir():
+        raise InputError(f"the folder {path} holds no {FILE_NAME}.")
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"there is no checkpoint file {path}.")
+    shipped = {file.stem: file for file in SHIPPED.glob("*.safetensors")}
+    name = str(name_or_path).removesuffix("-v1")
+    if name not in shipped:
+        raise unknown_name("shipped checkpoint", name, shipped)
+    return shipped[name]
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tuple[DiffusionForcing, dict]:
+    """Return the model, in evaluation mode on ``device``, and the info it was saved with.
+
+    Raises:
+        InputError: if the file is truncated, or not a checkpoint of dfplan, or one of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dictionary)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a readable safetensors checkpoint (truncated or of another kind): {error}.") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is not a dfplan checkpoint of format {FORMAT!r} (it says {metadata.get('format')!r}).")
+    try:
+        model = DiffusionForcing(ModelConfig(**json.loads(metadata["config"])))
+        model.load_state_dict(weights)
+        info = json.loads(metadata["info"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the weights in {path} do not fit the configuration stored with them: {reason}.") from error
+    return model.eval().requires_grad_(False).to(device), info

@@ -1,0 +1,100 @@
+"""Every setting of the model and of its training, as frozen dataclasses, and one recipe per maze."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a checkpoint needs to be rebuilt: sizes of the tokens, of the noise schedule and of the backbone.
+
+    Raises:
+        ValueError: if ``width`` cannot be split over ``num_heads``, a size is below 1, or the goal is larger than the observation.
+    """
+
+    observation_dim: int = 4
+    action_dim: int = 2
+    goal_dim: int = 2  # a goal is a value of the first goal_dim channels of the observation (the position)
+    frame_stack: int = 10  # environment steps per token
+    num_tokens: int = 48  # planned tokens at most; the training horizon is num_tokens * frame_stack steps
+    num_levels: int = 1000  # K: level 0 is clean, level K pure noise
+    noise_schedule: str = "cosine"
+    snr_scale: float = 1 / 16  # divides the SNR: a token of nearly equal frames betrays its content even under heavy noise
+    width: int = 128
+    depth: int = 4
+    num_heads: int = 4
+    causal: bool = False
+
+    def __post_init__(self):
+        sizes = ("observation_dim", "action_dim", "goal_dim", "frame_stack", "num_tokens", "num_levels", "depth")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.width % (2 * self.num_heads):
+            raise ValueError(f"width={self.width} must be a multiple of 2 * num_heads={2 * self.num_heads}")
+        if self.goal_dim > self.observation_dim:
+            raise ValueError(f"goal_dim={self.goal_dim} exceeds observation_dim={self.observation_dim}")
+        if self.snr_scale <= 0:
+            raise ValueError(f"snr_scale must be positive, not {self.snr_scale}")
+
+    @property
+    def horizon(self) -> int:
+        """Environment steps in the longest plan."""
+        return self.num_tokens * self.frame_stack
+
+    @property
+    def token_dim(self) -> int:
+        """Channels of one token."""
+        return self.frame_stack * (self.observation_dim + self.action_dim + 1)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a checkpoint is trained; ``seed`` decides data, initial weights, batches and noise.
+
+    Raises:
+        ValueError: if a count is below 1 or a probability leaves [0, 1].
+    """
+
+    steps: int = 9_000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 2e-5
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    level_sampler: str = "mixture"
+    loss_weight: str = "constant"
+    goal_known: float = 0.8  # share of windows whose goal token is clean; it is pure noise (masked) in the rest
+    goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
+    start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
+    start_level: float = 0.05  # its highest level then, as a share of K
+    dataset: str = "generate"  # or "d4rl", or the path of an HDF5 file
+    rows: int | None = 1_000_000  # None for all that the dataset has
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "rows"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("goal_known", "goal_on_the_way", "start_known", "start_level", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Model and training settings for one maze."""
+
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+# The horizon covers the demonstrator's way between the two farthest cells of the maze.
+RECIPES = {
+    "open": Recipe(ModelConfig(num_tokens=16), TrainingConfig(steps=4_000)),
+    "umaze": Recipe(ModelConfig(num_tokens=20), TrainingConfig(steps=9_000)),
+    "medium": Recipe(ModelConfig(num_tokens=36), TrainingConfig(steps=9_000)),
+    "large": Recipe(),
+}
+

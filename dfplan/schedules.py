@@ -1,0 +1,88 @@
+"""Scheduling matrices (§3.2, App. B.7, C.2): which noise level every token has after every step of sampling.
+
+Row m holds the level of every token after m sampling steps: the first row is pure noise (``num_levels``), the last row is clean (0), and
+levels never rise down a column. Which matrix is used is a choice at sampling time: the same weights follow any of them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from dfplan.envs.errors import InputError, unknown_name
+
+Matrix = Int[Tensor, "row time"]
+
+
+def pyramid(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+    """Levels that clean the near future before the far future, the zig-zag (App. B.7, Eq. B.1).
+
+    Args:
+        num_tokens: tokens in the plan.
+        num_levels: sampling levels; level ``num_levels`` is pure noise, level 0 is clean.
+        uncertainty_scale: sampling steps by which a token lags behind its predecessor; 0 denoises the full sequence at once.
+
+    Raises:
+        ValueError: if a count is below 1 or ``uncertainty_scale`` is negative.
+    """
+    if num_tokens < 1 or num_levels < 1 or not uncertainty_scale >= 0:
+        raise ValueError(f"no pyramid for {num_tokens=}, {num_levels=}, {uncertainty_scale=}")
+    lag = (torch.arange(num_tokens) * uncertainty_scale).long()  # (time,)
+    step = torch.arange(num_levels + int(lag[-1]) + 1)  # (row,)
+    return (num_levels + lag - step[:, None]).clamp(0, num_levels)
+
+
+def full_sequence(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+    """Levels that are equal over time, as in full-sequence diffusion; ``uncertainty_scale`` plays no part."""
+    return pyramid(num_tokens, num_levels, uncertainty_scale=0.0)
+
+
+def autoregressive(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+    """Levels that clean one token entirely before the next one is begun; ``uncertainty_scale`` plays no part."""
+    return pyramid(num_tokens, num_levels, uncertainty_scale=float(num_levels))
+
+
+def trapezoid(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+    """Levels that clean both ends before the middle (App. C.2), for plans whose start and end are known.
+
+    Every column starts at pure noise, the middle one too (in the paper's released code it starts clean).
+    """
+    distance_to_end = torch.minimum(torch.arange(num_tokens), torch.arange(num_tokens).flip(0))
+    return pyramid((num_tokens + 1) // 2, num_levels, uncertainty_scale)[:, distance_to_end]
+
+
+SCHEDULES: dict[str, Callable[[int, int, float], Matrix]] = {
+    "pyramid": pyramid,
+    "full_sequence": full_sequence,
+    "autoregressive": autoregressive,
+    "trapezoid": trapezoid,
+}
+
+
+def scheduling_matrix(
+    schedule: str | np.ndarray | Tensor, num_tokens: int, sampling_steps: int, num_levels: int, uncertainty_scale: float
+) -> Matrix:
+    """Return the matrix of a named schedule, or the user's own after a check, in the model's levels.
+
+    Args:
+        schedule: a name in ``SCHEDULES``, or an array (row, time) of model levels.
+        num_tokens: tokens in the plan.
+        sampling_steps: denoising steps of each token; they divide the model's levels evenly. Ignored for an array.
+        num_levels: K of the model.
+        uncertainty_scale: see ``pyramid``.
+
+    Raises:
+        InputError: if the name is unknown, or the array has another number of tokens or is no scheduling matrix.
+    """
+    if isinstance(schedule, str):
+        if schedule not in SCHEDULES:
+            raise unknown_name("schedule", schedule, SCHEDULES)
+        return SCHEDULES[schedule](num_tokens, sampling_steps, uncertainty_scale) * num_levels // sampling_steps
+    matrix = torch.as_tensor(schedule)
+    if matrix.ndim != 2 or matrix.shape[1] != num_tokens or matrix.is_floating_point():
+        raise InputError(f"a schedule of shape {tuple(matrix.shape)}, {matrix.dtype} does not fit (row, {num_tokens}) integers.")
+    if (matrix[0] != num_levels).any() or (matrix[-1] != 0).any() or (matrix.diff(dim=0) > 0).any():
+        raise InputError(f"a schedule must fall from {num_levels} in its first row to 0 in its last and never rise in between.")
+    return matrix.long()

@@ -1,0 +1,192 @@
+"""Training (Alg. 1): draw windows, draw a level per token, predict x0; with EMA, autocast, and a state that survives a kill.
+
+Every update draws from a generator seeded with (seed, step), so a resumed run continues exactly as an uninterrupted one.
+"""
+
+import contextlib
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dfplan.checkpoint import FILE_NAME, save_checkpoint
+from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.data import WindowSampler
+from dfplan.devices import bfloat16_pays
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import InputError
+from dfplan.levels import draw_levels
+from dfplan.tokens import Statistics
+
+STATE_NAME, RECIPE_NAME = "state.pt", "recipe.json"
+SAVE_SECONDS = 60.0
+LOG_STEPS = 50
+TIMED_STEPS = 20  # updates that estimate the throughput
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Return the rate of an update: a linear warm-up, then half a cosine down to the final rate."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    share = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return config.final_learning_rate + share * (config.learning_rate - config.final_learning_rate)
+
+
+@dataclass
+class Progress:
+    """What one update tells: its number, loss, learning rate, and tokens per second since the last log."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    tokens_per_second: float
+
+
+class Trainer:
+    """Trains one model on one dataset, keeping its files in a folder."""
+
+    def __init__(self, recipe: Recipe, dataset: dict[str, np.ndarray], output: str | Path, device: torch.device, info: dict):
+        self.recipe, self.config = recipe, recipe.training
+        self.output, self.device, self.info = Path(output), device, info
+        torch.manual_seed(self.config.seed)
+        self.model = DiffusionForcing(recipe.model, Statistics.of(dataset)).to(device)
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.windows = WindowSampler(dataset, recipe.model, self.config)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, betas=(0.9, 0.99), fused=True
+        )
+        self.autocast = bfloat16_pays(device)
+        self.step = 0
+
+    def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> DiffusionForcing:
+        """Train from the present step to the last, saving now and then, and return the averaged model."""
+        saved = logged = time.monotonic()
+        tokens_per_step = self.config.batch_size * self.recipe.model.num_tokens
+        bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step", mininterval=1.0)
+        with bar:
+            while self.step < self.config.steps:
+                loss = self.update()
+                bar.update()
+                if self.step % LOG_STEPS == 0 or self.step == self.config.steps:
+                    seconds, logged = time.monotonic() - logged, time.monotonic()
+                    progress = self._progress(float(loss), tokens_per_step * LOG_STEPS / seconds)
+                    bar.set_postfix(loss=f"{progress.loss:.4f}")
+                    on_progress(progress)
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+        return self.ema
+
+    def update(self) -> torch.Tensor:
+        """Take one optimisation step and return its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.step)
+        loss = self._loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip, error_if_nonfinite=True)
+        self.optimizer.step()
+        self._average()
+        self.step += 1
+        return loss.detach()
+
+    def _loss(self) -> torch.Tensor:
+        model, config = self.recipe.model, self.config
+        rng = np.random.default_rng([config.seed, self.step])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        windows = self.windows.draw(config.batch_size, rng).to(self.device)
+        levels = draw_levels(config, config.batch_size, model.num_tokens, model.num_levels, generator)
+        tokens = windows.tokens(self.model.codec)
+        noise = torch.randn(tokens.shape, generator=generator).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return self.model.loss(tokens, levels.to(self.device), noise, config.loss_weight)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights towards the present ones; the average is short while training is young."""
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
+
+    def _progress(self, loss: float, tokens_per_second: float) -> Progress:
+        return Progress(self.step, loss, learning_rate(self.config, self.step - 1), tokens_per_second)
+
+    def seconds_per_step(self) -> float:
+        """Return the duration of an update, measured on a copy that is thrown away."""
+        probe = copy.copy(self)
+        probe.model, probe.ema = copy.deepcopy(self.model), copy.deepcopy(self.ema)
+        probe.optimizer = torch.optim.AdamW(probe.model.parameters())
+        probe.update()
+        start = time.perf_counter()
+        for _ in range(TIMED_STEPS):
+            probe.update()
+        return (time.perf_counter() - start) / TIMED_STEPS
+
+    def save(self) -> None:
+        """Write the training state and the averaged model, each in one piece or not at all."""
+        state = {
+            "step": self.step,
+            "autocast": self.autocast,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with _replacing(self.output / STATE_NAME) as unfinished:
+            torch.save(state, unfinished)
+        with _replacing(self.output / RECIPE_NAME) as unfinished:
+            unfinished.write_text(json.dumps(asdict(self.recipe), indent=2))
+        save_checkpoint(self.output / FILE_NAME, self.ema, {**self.info, "step": self.step})
+
+    def resume(self) -> None:
+        """Continue where the folder's saved state stopped.
+
+        Raises:
+            InputError: if the state is missing or unreadable.
+        """
+        path = self.output / STATE_NAME
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.autocast = state["step"], state["autocast"]
+        except Exception as error:
+            raise InputError(f"cannot resume from {path}: {str(error).splitlines()[0]}.") from error
+
+
+def saved_recipe(output: str | Path) -> Recipe:
+    """Return the recipe of the run in a folder.
+
+    Raises:
+        InputError: if the folder holds no run.
+    """
+    path = Path(output) / RECIPE_NAME
+    try:
+        saved = json.loads(path.read_text())
+        return Recipe(ModelConfig(**saved["model"]), TrainingConfig(**saved["training"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"there is no run to resume in {output}: {error}.") from error
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that takes the place of ``path`` when all went well."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
