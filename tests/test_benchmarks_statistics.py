@@ -1,0 +1,66 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, json_safe, quantiles
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_law_for_many_samples():
+    sample = np.random.default_rng(0).normal(3.0, 2.0, size=400)
+    estimate = bootstrap(sample)
+    half_width = 1.96 * sample.std() / math.sqrt(400)
+    assert estimate.value == pytest.approx(sample.mean())
+    assert estimate.low == pytest.approx(sample.mean() - half_width, abs=0.02)
+    assert estimate.high == pytest.approx(sample.mean() + half_width, abs=0.02)
+
+
+def test_the_same_sample_gives_the_same_interval():
+    sample = np.arange(10.0)
+    assert bootstrap(sample) == bootstrap(sample)
+
+
+def test_the_median_ignores_one_outlier_where_the_mean_does_not():
+    sample = np.array([1.0, 2.0, 3.0, 4.0, 1000.0])
+    assert bootstrap(sample, np.median).value == 3.0
+    assert bootstrap(sample).value == 202.0
+
+
+def test_equal_samples_have_an_interval_of_no_width():
+    assert bootstrap(np.ones(5)) == Estimate(1.0, 1.0, 1.0)
+
+
+def test_one_sample_has_a_value_and_no_interval():
+    estimate = bootstrap(np.array([7.0]))
+    assert estimate.value == 7.0 and math.isnan(estimate.low) and math.isnan(estimate.high)
+    assert f"{estimate:.1f}" == "7.0"
+
+
+def test_no_sample_has_no_value():
+    assert math.isnan(bootstrap(np.array([], dtype=float)).value)
+    assert f"{bootstrap(np.array([], dtype=float)):.1f}" == "-"
+
+
+def test_nan_in_a_sample_is_an_error():
+    with pytest.raises(ValueError, match="NaN"):
+        bootstrap(np.array([1.0, math.nan]))
+
+
+def test_an_estimate_prints_its_interval_in_brackets():
+    assert f"{Estimate(1.25, 1.0, 2.0):.2f}" == "1.25 [1.00, 2.00]"
+
+
+def test_an_episode_that_never_arrives_counts_its_full_length():
+    assert arrival_steps(np.array([12.0, math.nan]), num_steps=300).tolist() == [12.0, 300.0]
+
+
+def test_quantiles_of_no_calls_are_nan_and_of_calls_are_percentiles():
+    assert all(math.isnan(value) for value in quantiles(np.array([], dtype=float)).values())
+    assert quantiles(np.arange(101.0)) == {"p50": 50.0, "p95": 95.0}
+
+
+def test_json_gets_null_for_what_is_no_number_and_text_for_what_it_does_not_know():
+    value = {"a": np.float32("nan"), 2: [math.inf, np.int64(3), np.bool_(True)], "c": ("x", None, 1.5), "d": {1j}}
+    assert json_safe(value) == {"a": None, "2": [None, 3, True], "c": ["x", None, 1.5], "d": "{1j}"}
+    json.dumps(json_safe(value), allow_nan=False)
