@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from dfplan.benchmarks import evaluation
+from dfplan.benchmarks.contenders import WaypointAgent
+from dfplan.benchmarks.evaluation import Conditions, episode_seeds, evaluate, measure_latency
+
+UMAZE = "maze2d-umaze-v1"
+
+
+class SeededAgent:
+    """Pushes in a direction that the episode's own seed decides; "plans" every 100 steps."""
+
+    def reset(self, goal=None, seed=None, num_steps=None):
+        self.goal, self.seed, self.num_steps, self.plan_seconds, self.acts = goal, seed, num_steps, [], 0
+        self.generators = [np.random.default_rng(number) for number in seed]
+
+    def act(self, obs):
+        if self.acts % 100 == 0:
+            self.plan_seconds.append(0.25)
+        self.acts += 1
+        return np.stack([generator.uniform(-1, 1, 2) for generator in self.generators]).astype(np.float32)
+
+
+def test_an_episode_does_not_depend_on_how_many_run_side_by_side():
+    together = evaluate(SeededAgent(), Conditions(UMAZE, episodes=3, seed=5, side_by_side=3))
+    in_parts = evaluate(SeededAgent(), Conditions(UMAZE, episodes=3, seed=5, side_by_side=2))
+    np.testing.assert_array_equal(together.paths, in_parts.paths)
+    np.testing.assert_array_equal(together.rewards, in_parts.rewards)
+
+
+def test_more_episodes_begin_with_the_same_ones():
+    few, many = (evaluate(SeededAgent(), Conditions(UMAZE, episodes=episodes)) for episodes in (1, 2))
+    np.testing.assert_array_equal(few.paths[0], many.paths[0])
+    assert not np.array_equal(many.paths[0], many.paths[1])
+
+
+def test_paths_hold_the_start_and_the_state_after_every_step():
+    result = evaluate(SeededAgent(), Conditions(UMAZE, episodes=2))
+    assert result.paths.shape == (2, 301, 2) and result.rewards.shape == (2, 300)
+    at_goal = np.linalg.norm(result.paths[:, 1:] - result.goals[:, None], axis=-1) <= 0.5
+    np.testing.assert_array_equal(result.rewards, at_goal)
+    assert (np.abs(np.diff(result.paths, axis=1)).max(axis=(1, 2)) < 0.06).all()  # no jump, not even to a next episode
+
+
+def test_the_agent_is_told_goals_seeds_and_the_episode_length():
+    agent = SeededAgent()
+    result = evaluate(agent, Conditions(UMAZE, episodes=1, seed=3))
+    np.testing.assert_array_equal(result.goals, [[1.0, 1.0]])
+    assert agent.seed == [episode_seeds(3, 0)[1]] and agent.num_steps == 300
+
+
+def test_random_goals_differ_between_episodes():
+    goals = evaluate(SeededAgent(), Conditions(UMAZE, episodes=6, goal="random")).goals
+    assert len(np.unique(goals.round(), axis=0)) > 1
+
+
+def test_seeds_of_neighbouring_runs_and_episodes_share_nothing():
+    seeds = {episode_seeds(seed, episode) for seed in range(3) for episode in range(50)}
+    assert len({number for pair in seeds for number in pair}) == 2 * 150
+
+
+def test_latency_is_that_of_single_calls_and_plans_are_counted_apart():
+    plan_seconds, act_seconds = measure_latency(SeededAgent(), Conditions(UMAZE))
+    assert plan_seconds.tolist() == [0.25] * 3 and len(act_seconds) == 300
+
+
+def test_a_slow_agent_is_timed_on_fewer_decisions(monkeypatch):
+    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)
+    assert len(measure_latency(SeededAgent(), Conditions(UMAZE))[1]) == 1
+
+
+def test_the_demonstration_controller_reaches_every_goal():
+    result = evaluate(WaypointAgent("umaze"), Conditions(UMAZE, episodes=20))
+    assert result.scores["success"].all() and 110 < result.scores["normalized"].mean() < 175
+    assert len(result.plan_seconds) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"side_by_side": 0}, {"seed": -1}])
+def test_conditions_refuse_impossible_counts(wrong):
+    with pytest.raises(ValueError, match="cannot run"):
+        Conditions(UMAZE, **wrong)
