@@ -1,0 +1,73 @@
+"""``dfplan-bench``: compares agents on one maze and writes what they did."""
+
+import shlex
+from argparse import Namespace
+from pathlib import Path
+
+from dfplan.benchmarks.contenders import (
+    CONTENDERS,
+    ContenderOptions,
+    add_common_arguments,
+    check_contenders,
+    make_contender,
+)
+from dfplan.benchmarks.evaluation import Conditions, evaluate
+from dfplan.benchmarks.outputs import check_output, write_results
+from dfplan.benchmarks.report import table
+from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, positive_integer
+from dfplan.envs.layouts import maze_name
+
+DEFAULT_AGENTS = "planner,policy,waypoint"
+
+
+@exit_two_on_input_error
+def main() -> None:
+    """Run the command; everything the user gave is checked before anything is computed."""
+    arguments = _parser().parse_args()
+    maze, agents = maze_name(arguments.maze), _agent_names(arguments.agents)
+    conditions = Conditions(f"maze2d-{maze}-v1", arguments.episodes, arguments.seed, arguments.goal)
+    output = check_output(arguments.output or Path("dfplan-bench") / f"maze2d-{maze}")
+    options = ContenderOptions(conditions.env_id, arguments.checkpoint, arguments.controller, arguments.device)
+    contenders = {name: make_contender(name, options) for name in agents}
+    evaluations = {name: evaluate(agent, conditions, name) for name, agent in contenders.items()}
+    configs = {name: getattr(agent, "config", None) for name, agent in contenders.items()}
+    write_results(output, evaluations, configs, reproducing_command(arguments, maze))
+    print(f"\n{conditions.env_id}, {conditions.goal} goal, {conditions.episodes} episodes; 95% intervals in brackets\n")
+    print(table(evaluations))
+    print(f"\nwritten to {output}")
+
+
+def reproducing_command(arguments: Namespace, maze: str) -> str:
+    """Return the command that gives the same numbers; the output folder does not matter for them."""
+    words = ["dfplan-bench", f"maze2d-{maze}"]
+    for flag in ("agents", "episodes", "seed", "goal", "controller", "checkpoint", "device"):
+        value = getattr(arguments, flag)
+        if value != _parser().get_default(flag):
+            words += [f"--{flag}", str(value)]
+    return shlex.join(words)
+
+
+def _parser() -> CommandParser:
+    text = "Compare agents on a D4RL maze; write results.json, episodes.csv, report.md and paths.png."
+    parser = CommandParser(prog="dfplan-bench", description=text)
+    add_common_arguments(parser)
+    parser.add_argument("--agents", default=DEFAULT_AGENTS, help=f"comma-separated, of {', '.join(CONTENDERS)}")
+    parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes per agent")
+    parser.add_argument(
+        "--controller", help="pursuit, pd or diffused instead of the agent's own way from plans to actions"
+    )
+    parser.add_argument("--output", type=Path, help="folder for the results instead of dfplan-bench/MAZE")
+    return parser
+
+
+def _agent_names(text: str) -> list[str]:
+    """Return the agents of a comma-separated list, each once, in its order."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise InputError(f"--agents names no agent; known are {', '.join(CONTENDERS)}.")
+    check_contenders(names)
+    return names
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Writes the files that a run leaves: ``results.json``, ``episodes.csv``, ``report.md`` and ``paths.png``."""
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfplan.benchmarks.evaluation import Evaluation, episode_seeds
+from dfplan.benchmarks.figures import executed_paths, save_figure
+from dfplan.benchmarks.files import replaced_together, writable_folder
+from dfplan.benchmarks.report import SCORES, arrivals, report, versions
+from dfplan.benchmarks.statistics import bootstrap, json_safe, quantiles
+from dfplan.envs.errors import InputError
+from dfplan.envs.layouts import LAYOUTS, maze_name
+
+FORMAT = 1  # of results.json; raised when a reader of the old one would misread the new one
+FILES = ("results.json", "episodes.csv", "report.md", "paths.png")
+
+
+def check_output(folder: Path) -> Path:
+    """Return ``folder``, created where missing and found to be ours to write to.
+
+    Raises:
+        InputError: if it cannot be written, or holds a file of one of our names that no earlier run left there.
+    """
+    writable_folder(folder)
+    present = [name for name in FILES if (folder / name).exists()]
+    if present and not _is_earlier_run(folder / "results.json"):
+        raise InputError(
+            f"{folder / present[0]} is not from dfplan-bench and stays; choose another folder with --output."
+        )
+    return folder
+
+
+def write_results(folder: Path, evaluations: dict[str, Evaluation], configs: dict[str, Any], command: str) -> None:
+    """Write the four files; those of an earlier run are replaced once all of the new ones are complete."""
+    layout = LAYOUTS[maze_name(next(iter(evaluations.values())).conditions.env_id)]
+    with replaced_together(folder) as unfinished:
+        text = json.dumps(results(evaluations, configs), indent=2, allow_nan=False)
+        (unfinished / "results.json").write_text(text + "\n", encoding="utf-8")
+        (unfinished / "report.md").write_text(report(evaluations, command), encoding="utf-8")
+        _write_episodes(unfinished / "episodes.csv", evaluations)
+        save_figure(executed_paths(layout, evaluations), unfinished / "paths.png")
+
+
+def results(evaluations: dict[str, Evaluation], configs: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``results.json`` holds.
+
+    Numbers that do not exist, such as the plan time of an agent without plans, are null. ``first_reach`` has the mean
+    like every score, and beside it the median that tables show.
+    """
+    conditions = next(iter(evaluations.values())).conditions
+    contents = {
+        "format": FORMAT,
+        "env_id": conditions.env_id,
+        "episodes": conditions.episodes,
+        "seed": conditions.seed,
+        "goal": conditions.goal,
+        "versions": versions(),
+        "agents": {agent: _agent_results(evaluations[agent], configs[agent]) for agent in evaluations},
+    }
+    return json_safe(contents)
+
+
+def _agent_results(evaluation: Evaluation, config: Any) -> dict[str, Any]:
+    scores = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:-1]}
+    scores["first_reach"] = bootstrap(arrivals(evaluation))
+    summary: dict[str, Any] = {
+        name: {"mean": estimate.value, "ci95": [estimate.low, estimate.high]} for name, estimate in scores.items()
+    }
+    median = bootstrap(arrivals(evaluation), np.median)
+    summary["first_reach"] |= {"median": median.value, "median_ci95": [median.low, median.high]}
+    summary |= {name: quantiles(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
+    return summary | {"config": dataclasses.asdict(config) if dataclasses.is_dataclass(config) else {}}
+
+
+def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["agent", "episode", "env_seed", "agent_seed", "start_x", "start_y", "goal_x", "goal_y", *SCORES]
+        )
+        for agent, evaluation in evaluations.items():
+            for episode, (positions, goal) in enumerate(zip(evaluation.paths, evaluation.goals)):
+                values = [float(evaluation.scores[name][episode]) for name in SCORES]
+                seeds = episode_seeds(evaluation.conditions.seed, episode)
+                cells = ["" if np.isnan(value) else repr(value) for value in values]
+                writer.writerow([agent, episode, *seeds, *(f"{value:.6f}" for value in (*positions[0], *goal)), *cells])
+
+
+def _is_earlier_run(path: Path) -> bool:
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(contents, dict) and "format" in contents and "agents" in contents

@@ -1,0 +1,146 @@
+"""Turns evaluations into words: the table on the terminal and ``report.md``."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+import dfplan
+from dfplan.benchmarks.evaluation import Conditions, Evaluation
+from dfplan.benchmarks.kinematic_limit import kinematic_limit
+from dfplan.benchmarks.published import DEMONSTRATOR, QUOTED
+from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, quantiles
+from dfplan.envs.layouts import maze_name
+
+SCORES = ("return", "normalized", "normalized_if_stay", "success", "first_reach")
+# Column title and number format of each row of ``estimates``.
+COLUMNS = {
+    "return": ("return", ".1f"),
+    "normalized": ("normalized", ".1f"),
+    "normalized_if_stay": ("normalized_if_stay", ".1f"),
+    "success": ("success", ".2f"),
+    "first_reach": ("first_reach (median)", ".0f"),
+    "plan_seconds": ("s per plan", ".4f"),
+    "act_seconds": ("s per act", ".4f"),
+}
+PACKAGES = ("torch", "mujoco", "gymnasium", "numpy")
+EXPLANATIONS = """\
+* `return`: plain sum of rewards; a step within 0.5 of the goal counts 1, every other step 0.
+* `normalized`: 100 · (return - ref_min) / (ref_max - ref_min) with D4RL's constants; D4RL's random agent has 0,
+  its controller, as D4RL ran it, 100.
+* `normalized_if_stay`: the same with every step from the first arrival on counted 1, whether or not the
+  ball stays; some papers print this one.
+* `success`: share of episodes that arrive at all.
+* `first_reach`: median number of steps to the first arrival; an episode that never arrives counts with its full length.
+* seconds per plan and per act: wall time of single calls for one episode at a time; acts that plan are in both."""
+
+
+def estimates(evaluation: Evaluation) -> dict[str, Estimate]:
+    """Return the value and interval of each column: means, and for ``first_reach`` the median."""
+    columns = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:-1]}
+    columns["first_reach"] = bootstrap(arrivals(evaluation), np.median)
+    return columns | {name: bootstrap(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
+
+
+def arrivals(evaluation: Evaluation) -> np.ndarray:
+    """Return the steps to the first arrival, the full length for an episode without one."""
+    return arrival_steps(evaluation.scores["first_reach"].astype(float), evaluation.rewards.shape[1])
+
+
+def table(evaluations: dict[str, Evaluation]) -> str:
+    """Return the table for the terminal: a row per agent, each interval under its value."""
+    rows = [["agent", *(title for title, _ in COLUMNS.values())]]
+    for agent, evaluation in evaluations.items():
+        cells = [_cell(estimate, COLUMNS[name][1]) for name, estimate in estimates(evaluation).items()]
+        rows += [[agent, *(value for value, _ in cells)], ["", *(interval for _, interval in cells)]]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def report(evaluations: dict[str, Evaluation], command: str) -> str:
+    """Return ``report.md``: what was measured, on which machine, by which command, and what others published."""
+    conditions = next(iter(evaluations.values())).conditions
+    return "\n".join(
+        [
+            f"# {conditions.env_id}, {conditions.goal} goal, {conditions.episodes} episodes\n",
+            f"Made by `{command}` with {', '.join(f'{name} {number}' for name, number in versions().items())}",
+            f"on {processor()}, {os.cpu_count()} cores.\n",
+            "Every value is followed by its 95% bootstrap interval over episodes.\n",
+            *_measured_rows(evaluations),
+            "\n![Executed paths](paths.png)\n",
+            EXPLANATIONS,
+            "\n## Latency, batch 1\n",
+            *_latency_rows(evaluations),
+            "\n## To compare with\n",
+            *_compared_rows(conditions),
+            "",
+        ]
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that results depend on."""
+    found = {"dfplan": dfplan.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # an evaluation without networks runs without torch
+            found[package] = "absent"
+    return found
+
+
+def processor() -> str:
+    """Return the processor's model."""
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cell(estimate: Estimate, spec: str) -> tuple[str, str]:
+    value, _, interval = format(estimate, spec).partition(" ")
+    return value, interval
+
+
+def _measured_rows(evaluations: dict[str, Evaluation]) -> list[str]:
+    rows = _header("agent", *(title for title, _ in COLUMNS.values()))
+    for agent, evaluation in evaluations.items():
+        cells = (f"{estimate:{COLUMNS[name][1]}}" for name, estimate in estimates(evaluation).items())
+        rows.append(_row(f"**{agent}**", *cells))
+    return rows
+
+
+def _latency_rows(evaluations: dict[str, Evaluation]) -> list[str]:
+    rows = _header("agent", "s per plan, p50", "p95", "s per act, p50", "p95")
+    for agent, evaluation in evaluations.items():
+        seconds = [*quantiles(evaluation.plan_seconds).values(), *quantiles(evaluation.act_seconds).values()]
+        rows.append(_row(agent, *("-" if np.isnan(value) else f"{value:.5f}" for value in seconds)))
+    return rows
+
+
+def _compared_rows(conditions: Conditions) -> list[str]:
+    maze = maze_name(conditions.env_id)
+    if maze not in DEMONSTRATOR:
+        return ["No scores were published for this maze."]
+    rows = [_row("method", maze, "scale", "source"), _row("---", "---:", "---", "---")]
+    limit = f"{kinematic_limit(maze, conditions.goal):.0f}"
+    rows.append(_row("kinematic limit", limit, "normalized", "computed: `python -m dfplan.benchmarks.kinematic_limit`"))
+    if conditions.goal == "fixed":
+        demonstrator = f"{DEMONSTRATOR[maze]:.0f}"
+        rows.append(_row("demonstrator, reset properly", demonstrator, "normalized", "the `waypoint` agent, measured"))
+    for quoted in QUOTED[conditions.goal]:
+        rows.append(_row(quoted.method, f"{quoted.scores[maze]:.1f}", quoted.scale, f"**quoted**: {quoted.source}"))
+    return rows
+
+
+def _header(*titles: str) -> list[str]:
+    return [_row(*titles), _row("---", *["---:"] * (len(titles) - 1))]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,143 @@
+import csv
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from dfplan.benchmarks import outputs
+from dfplan.benchmarks.evaluation import Conditions, Evaluation
+from dfplan.benchmarks.outputs import check_output, results, write_results
+from dfplan.benchmarks.report import report, table
+from dfplan.envs.errors import InputError
+from dfplan.envs.scores import episode_scores
+
+ARRIVAL_SHARES = (0.5, 0.25, None)  # of the episode; the last one never arrives
+
+
+@dataclass(frozen=True)
+class FakeConfig:
+    gain: float = math.inf
+    name: str = "fake"
+
+
+def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3):
+    """Episodes of umaze that arrive after a share of their 300 steps and stay."""
+    rewards = np.zeros((len(arrivals), 300))
+    for episode, share in enumerate(arrivals):
+        if share is not None:
+            rewards[episode, int(share * 300) :] = 1.0
+    paths = np.linspace([3.0, 1.0], [3.0, 3.0], 301)[None].repeat(len(arrivals), axis=0)
+    return Evaluation(
+        conditions=Conditions("maze2d-umaze-v1", episodes=len(arrivals), goal=goal),
+        goals=np.ones((len(arrivals), 2)),
+        paths=paths,
+        rewards=rewards,
+        scores=episode_scores("umaze", rewards),
+        plan_seconds=np.full(plans, 0.5),
+        act_seconds=np.array([0.1, 0.2, 0.3]),
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    evaluations = {"planner": fake_evaluation(), "waypoint": fake_evaluation(plans=0)}
+    write_results(
+        folder, evaluations, {"planner": FakeConfig(), "waypoint": None}, "dfplan-bench maze2d-umaze --seed 0"
+    )
+    return folder
+
+
+def test_results_have_the_promised_keys():
+    contents = results({"planner": fake_evaluation()}, {"planner": FakeConfig()})
+    assert {key: contents[key] for key in ("format", "env_id", "episodes", "seed", "goal")} == {
+        "format": 1,
+        "env_id": "maze2d-umaze-v1",
+        "episodes": 3,
+        "seed": 0,
+        "goal": "fixed",
+    }
+    agent = contents["agents"]["planner"]
+    for score in ("return", "normalized", "normalized_if_stay", "success", "first_reach"):
+        low, high = agent[score]["ci95"]
+        assert low <= agent[score]["mean"] <= high
+    assert agent["plan_seconds"] == {"p50": 0.5, "p95": 0.5}
+    assert agent["act_seconds"]["p50"] == 0.2
+    assert {"dfplan", "torch", "mujoco"} <= contents["versions"].keys()
+
+
+def test_results_of_hand_counted_episodes():
+    agent = results({"planner": fake_evaluation()}, {"planner": None})["agents"]["planner"]
+    assert agent["return"]["mean"] == pytest.approx((150 + 225 + 0) / 3)
+    assert agent["normalized"]["mean"] == pytest.approx(100 * (125 - 23.85) / (161.86 - 23.85))
+    assert agent["success"]["mean"] == pytest.approx(2 / 3)
+    assert agent["first_reach"]["median"] == pytest.approx(150, abs=1)
+    assert agent["first_reach"]["mean"] == pytest.approx((150 + 75 + 300) / 3, abs=1)
+
+
+def test_what_was_not_measured_is_null_and_the_file_is_strict_json(written):
+    contents = json.loads((written / "results.json").read_text(), parse_constant=pytest.fail)
+    assert contents["agents"]["waypoint"]["plan_seconds"] == {"p50": None, "p95": None}
+    assert contents["agents"]["waypoint"]["config"] == {}
+    assert contents["agents"]["planner"]["config"] == {"gain": None, "name": "fake"}
+
+
+def test_every_episode_has_its_line(written):
+    with (written / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["agent"], row["episode"]) for row in rows[:3]] == [
+        ("planner", "0"),
+        ("planner", "1"),
+        ("planner", "2"),
+    ]
+    assert len(rows) == 6 and float(rows[1]["return"]) == 225.0
+    assert rows[2]["first_reach"] == "" and rows[2]["success"] in ("0.0", "False")
+
+
+def test_the_report_says_how_it_was_made_and_marks_what_is_quoted(written):
+    text = (written / "report.md").read_text()
+    assert "`dfplan-bench maze2d-umaze --seed 0`" in text and "cores" in text and "torch" in text
+    assert "| kinematic limit | 175 |" in text
+    published = [line for line in text.splitlines() if "Diffuser" in line or "IQL" in line]
+    assert published and all("**quoted**" in line for line in published)
+    for score in ("`return`", "`normalized`", "`normalized_if_stay`"):
+        assert f"* {score}: " in text
+
+
+def test_random_goals_are_compared_with_random_goals():
+    text = report({"planner": fake_evaluation(goal="random")}, "dfplan-bench maze2d-umaze --goal random")
+    assert "Multi2D" in text and "IQL" not in text
+
+
+def test_the_table_has_each_interval_under_its_value():
+    lines = table({"planner": fake_evaluation(), "waypoint": fake_evaluation(plans=0)}).splitlines()
+    assert len(lines) == 2 + 2 * 2 and len({len(line) for line in lines}) == 1
+    assert "normalized_if_stay" in lines[0] and "planner" in lines[2] and "[" in lines[3]
+
+
+def test_an_earlier_run_is_replaced_and_other_files_stay(written):
+    (written / "notes.txt").write_text("mine")
+    assert check_output(written) == written
+    write_results(written, {"planner": fake_evaluation()}, {"planner": None}, "dfplan-bench")
+    assert json.loads((written / "results.json").read_text())["agents"].keys() == {"planner"}
+    assert sorted(file.name for file in written.iterdir()) == sorted([*outputs.FILES, "notes.txt"])
+
+
+@pytest.mark.parametrize(("name", "text"), [("results.json", "{}"), ("results.json", "mine"), ("report.md", "mine")])
+def test_files_that_no_run_left_are_not_overwritten(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=name):
+        check_output(tmp_path)
+    assert (tmp_path / name).read_text() == text
+
+
+def test_a_failed_run_leaves_the_earlier_one(tmp_path, monkeypatch):
+    evaluations, configs = {"planner": fake_evaluation()}, {"planner": None}
+    write_results(tmp_path, evaluations, configs, "first")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr(outputs, "save_figure", lambda figure, path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_results(tmp_path, evaluations, configs, "second")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
