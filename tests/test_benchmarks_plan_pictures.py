@@ -1,0 +1,42 @@
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from dfplan.benchmarks.evaluation import Conditions
+from dfplan.benchmarks.plan_pictures import MOST_FRAMES, write_plan_pictures
+
+
+class FakePlanner:
+    """Plans a straight line that is believed better at each of ``num_rows`` rows."""
+
+    def __init__(self, num_rows):
+        self.num_rows = num_rows
+
+    def reset(self, goal=None, seed=None, num_steps=None):
+        self.goal = goal
+
+    def act(self, obs):
+        raise NotImplementedError
+
+    def plan(self, obs, horizon=None, keep_rows=False):
+        line = np.linspace(obs[:, :2], self.goal, 6, axis=1)  # (batch, step, 2)
+        plan = np.concatenate([line, np.zeros_like(line)], axis=-1)
+        noise = np.linspace(1, 0, self.num_rows)
+        rows = [(plan + scale, np.full(6, round(10 * scale))) for scale in noise] if keep_rows else []
+        return SimpleNamespace(observations=plan, rows=rows)
+
+
+def test_a_plan_leaves_a_picture_and_an_animation(tmp_path):
+    write_plan_pictures(FakePlanner(num_rows=3), Conditions("maze2d-umaze-v1"), tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["denoising.gif", "plan.png"]
+    with Image.open(tmp_path / "denoising.gif") as image:
+        assert image.n_frames == 3
+
+
+def test_many_rows_are_thinned_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("dfplan.benchmarks.plan_pictures.MOST_FRAMES", 4)
+    assert MOST_FRAMES > 4
+    write_plan_pictures(FakePlanner(num_rows=30), Conditions("maze2d-umaze-v1"), tmp_path)
+    with Image.open(tmp_path / "denoising.gif") as image:
+        assert image.n_frames == 4
