@@ -1,8 +1,8 @@
 """The waypoint controller that recorded D4RL's maze data, for many balls at once.
 
-It walks the shortest path of cells to the goal's cell. Each waypoint is its cell moved by a random amount, the last one is the
-goal's cell itself; a PD law drives the ball to the waypoint. Every ball has its own stream of random numbers, so what it does
-does not depend on how many others there are.
+It walks the shortest path of cells to the goal's cell. Each waypoint is its cell moved by a random amount, the last
+one is the goal's cell itself; a PD law drives the ball to the waypoint. Every ball has its own stream of random
+numbers, so what it does does not depend on how many others there are.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class WaypointController:
     Args:
         layout: the maze.
         num_envs: number of balls.
-        seeds: one seed per ball, or one number from which ball i gets ``seeds + i``, like Gymnasium's vector environments.
+        seeds: one seed per ball, or one number from which ball i gets ``seeds + i`` (Gymnasium's convention).
     """
 
     def __init__(self, layout: Layout, num_envs: int, seeds: int | Sequence[int] = 0) -> None:
@@ -71,9 +71,9 @@ class WaypointController:
         for env in np.flatnonzero(mask):
             goal, cell = self._goal_cell[env], self._waypoint_cell[env]
             cell = self._next_cell[goal[0], goal[1], cell[0], cell[1]]
-            at_goal = cell[0] == goal[0] and cell[1] == goal[1]
-            self._waypoint_cell[env] = cell
-            self._waypoint[env] = cell if at_goal else cell - self._generators[env].uniform(0.0, WAYPOINT_SPREAD, size=2)
+            self._waypoint_cell[env] = self._waypoint[env] = cell
+            if cell[0] != goal[0] or cell[1] != goal[1]:
+                self._waypoint[env] -= self._generators[env].uniform(0.0, WAYPOINT_SPREAD, size=2)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def next_cells(layout: Layout) -> Int[np.ndarray, "x y x y 2"]:
     """Return for each goal cell and each current cell the next cell on a shortest path.
 
-    At the goal it is the goal. Where no path leads to the goal it is the goal too, so that the ball heads straight for it.
+    At the goal it is the goal. Where no path leads there it is the goal too, so that the ball heads straight for it.
     """
     width, height = layout.size
     distance = _path_lengths(layout)  # (cell, goal)

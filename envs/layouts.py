@@ -1,8 +1,9 @@
 """Maze layouts as text: the ones of D4RL, and the user's own.
 
-``#`` is a wall, ``O`` (or ``0``, ``.``, a space) a free cell, ``G`` the free cell that is the goal. Lines run along x, characters
-along y. Cell (i, j) means the integer position (i, j), around which D4RL resets the ball and places goals. The walls lie so that
-the middle of that cell's square is at (i - 0.2, j - 0.2): a quirk of D4RL's geometry which its data contain.
+``#`` is a wall, ``O`` (or ``0``, ``.``, a space) a free cell, ``G`` the free cell that is the goal. Lines run along x,
+characters along y. Cell (i, j) means the integer position (i, j), around which D4RL resets the ball and places goals.
+The walls lie so that the middle of that cell's square is at (i - 0.2, j - 0.2): a quirk of D4RL's geometry which its
+data contain.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dfplan.envs.errors import InputError, unknown_name
 # From an integer position to the middle of the cell's square, in environment units (D4RL: ball at 1.2, walls at i + 1).
 CELL_CENTRE_OFFSET = -0.2
 FREE_CHARACTERS = "O0. "
-MAX_LAYOUT_CELLS = 2500  # 50 x 50: the controller tabulates every pair of cells
+MAX_LAYOUT_CELLS = 2500  # 50 x 50: the demonstrator tabulates every pair of cells
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Layout:
         for x, row in enumerate(self.rows):
             if "G" in row:
                 return x, row.index("G")
-        return tuple(int(index) for index in np.argwhere(~self.walls)[0])
+        x, y = np.argwhere(~self.walls)[0]
+        return int(x), int(y)
 
     @cached_property
     def free_cells(self) -> Int[np.ndarray, "cell 2"]:
@@ -79,7 +81,7 @@ class Layout:
     def is_free(self, positions: Float[np.ndarray, "*batch 2"]) -> Bool[np.ndarray, "*batch"]:
         """Return whether the square that each position lies in has no wall."""
         cells = self.cell_of(positions)
-        return ~self.walls[cells[..., 0], cells[..., 1]]
+        return np.asarray(~self.walls[cells[..., 0], cells[..., 1]])
 
 
 def _check_layout(rows: tuple[str, ...]) -> None:
@@ -90,7 +92,8 @@ def _check_layout(rows: tuple[str, ...]) -> None:
         raise InputError(f"the lines of a maze layout must have one length, not {lengths} characters.")
     text = "".join(rows)
     if unknown := sorted(set(text) - set(FREE_CHARACTERS) - {"#", "G"}):
-        raise InputError(f"a maze layout has '#' (wall), 'O' (free) and 'G' (goal), not {', '.join(map(repr, unknown))}.")
+        unknown = ", ".join(map(repr, unknown))
+        raise InputError(f"a maze layout has '#' (wall), 'O' (free) and 'G' (goal), not {unknown}.")
     if set(text) == {"#"}:
         raise InputError("the maze layout has no free cell; mark at least one with 'O'.")
     if text.count("G") > 1:
@@ -163,14 +166,14 @@ LAYOUTS: dict[str, Layout] = {
     }.items()
 }
 
-# Environment steps in an episode (D4RL's registration of the v1 mazes; open exists as v0 only).
+# Environment steps in an episode (D4RL's registration of the v1 mazes; open exists there as v0 only).
 EPISODE_STEPS = {"open": 150, "umaze": 300, "medium": 600, "large": 800}
 EPISODE_STEPS |= {f"eval-{name}": EPISODE_STEPS[name] for name in ("umaze", "medium", "large")}
 CUSTOM_EPISODE_STEPS = 800
 
 
 def maze_name(name: str) -> str:
-    """Return the key of ``LAYOUTS`` that a user's name means: ``large``, ``maze2d-large`` and ``maze2d-large-v1`` are one.
+    """Return the key of ``LAYOUTS`` that a user means: ``large``, ``maze2d-large`` and ``maze2d-large-v1`` are one.
 
     Raises:
         InputError: if there is no such maze, with near matches.
@@ -181,9 +184,15 @@ def maze_name(name: str) -> str:
     return short
 
 
-def maze_layout(maze: "str | Layout") -> Layout:
-    """Return the layout that a maze's name means; a layout is returned as it is."""
-    return maze if isinstance(maze, Layout) else LAYOUTS[maze_name(maze)]
+def maze_layout(maze: str | Layout) -> Layout:
+    """Return the layout that is meant by a maze's name or by a layout's text; a layout is returned as it is.
+
+    Raises:
+        InputError: if there is no such maze, or the text is no layout.
+    """
+    if isinstance(maze, Layout):
+        return maze
+    return Layout(maze) if "#" in maze or not maze.strip() else LAYOUTS[maze_name(maze)]
 
 
 def episode_steps(layout: Layout) -> int:

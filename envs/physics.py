@@ -1,7 +1,8 @@
 """The point mass of D4RL's mazes on MuJoCo, for any number of balls at once.
 
-Constants are those of D4RL's ``maze2d-*-v1``. Recorded transitions are reproduced to 2e-5, through wall contacts too; this
-needs two corrections on today's MuJoCo (see ``_contact_margin`` and ``_compile``).
+Constants are those of D4RL's ``maze2d-*-v1``. Transitions that D4RL recorded with MuJoCo 2 are reproduced to 1e-5,
+through wall contacts too; this needs two corrections on today's MuJoCo (see ``_geom_margin`` and ``_compile``). D4RL's
+ground plane is left out: it can push the ball upwards only, where it cannot move.
 """
 
 from functools import cache
@@ -51,12 +52,17 @@ class PointMassPhysics:
         self._data = mujoco.MjData(self._model)
 
     def __reduce__(self) -> tuple:
-        return PointMassPhysics, (self.layout,)  # the compiled model is rebuilt, so environments can be copied and pickled
+        """Rebuild the compiled model, so that environments can be copied and pickled."""
+        return PointMassPhysics, (self.layout,)
 
     def step(
         self, states: Float[np.ndarray, "batch 4"], actions: Float[np.ndarray, "batch 2"]
     ) -> Float[np.ndarray, "batch 4"]:
-        """Return the states (x, y, vx, vy) one step later; velocities are clipped before it, actions to ±1, as in D4RL."""
+        """Return the states (x, y, vx, vy) one step later.
+
+        As in D4RL velocities are clipped to ±5 before the step, so that they can be somewhat above after it; actions
+        are clipped to ±1.
+        """
         before = np.zeros((len(states), 5))  # time, then position, then velocity: MuJoCo's order
         before[:, 1:3] = states[:, :2]
         np.clip(states[:, 2:], -MAX_VELOCITY, MAX_VELOCITY, out=before[:, 3:])
@@ -68,8 +74,8 @@ class PointMassPhysics:
 def _compile(layout: Layout) -> mujoco.MjModel:
     """Return the compiled maze with the inverse weight that MuJoCo 2 gave to a ball on two slide joints.
 
-    The inverse weight sets how stiff a contact is. MuJoCo 2 took the mean of the three translational directions, of which two
-    are free: 2 / (3 mass). Today's MuJoCo computes it otherwise, and balls would bounce off walls differently.
+    The inverse weight sets how stiff a contact is. MuJoCo 2 took the mean over three directions, of which two are free:
+    2 / (3 mass). Today's MuJoCo computes it otherwise, and balls would bounce off walls differently.
     """
     walls = "\n".join(
         f'<geom type="box" pos="{x + 1} {y + 1} 0" size="0.5 0.5 0.2"/>' for x, y in np.argwhere(layout.walls)

@@ -1,0 +1,46 @@
+"""The command ``dfplan-data``: write a data set in D4RL's format."""
+
+from pathlib import Path
+
+from dfplan.envs.datasets import DATASET_ROWS, write_hdf5
+from dfplan.envs.demonstrations import DATASET_NOISE, generate
+from dfplan.envs.errors import (
+    CommandParser,
+    InputError,
+    exit_two_on_input_error,
+    natural_number,
+    non_negative_number,
+    positive_integer,
+    writable_folder,
+)
+from dfplan.envs.layouts import maze_name
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="dfplan-data", description="Write a maze's data set as D4RL's HDF5.")
+    parser.add_argument("maze", help="for instance maze2d-large")
+    parser.add_argument("--rows", type=positive_integer, help="rows (default: as many as D4RL published)")
+    parser.add_argument(
+        "--noise", type=non_negative_number, default=DATASET_NOISE, help="standard deviation added to actions"
+    )
+    parser.add_argument("--seed", type=natural_number, default=0, help="seed of everything random")
+    parser.add_argument("--output", type=Path, help="file to write (default: MAZE.hdf5 in this folder)")
+    return parser
+
+
+@exit_two_on_input_error
+def main() -> None:
+    """Generate and write the data set that the command line asks for."""
+    arguments = _parser().parse_args()
+    maze = maze_name(arguments.maze)
+    output = arguments.output or Path(f"maze2d-{maze}.hdf5")
+    if output.is_dir():
+        raise InputError(f"the output {output} is a folder; give a file name such as {output / f'maze2d-{maze}.hdf5'}.")
+    writable_folder(output.parent)  # before the minutes of work, not after
+    rows = arguments.rows or DATASET_ROWS[maze]
+    write_hdf5(output, generate(maze, rows, arguments.noise, arguments.seed, progress=True))
+    print(f"wrote {rows} rows to {output}")
+
+
+if __name__ == "__main__":
+    main()
