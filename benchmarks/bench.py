@@ -26,9 +26,9 @@ def main() -> None:
     arguments = _parser().parse_args()
     maze, agents = maze_name(arguments.maze), _agent_names(arguments.agents)
     conditions = Conditions(f"maze2d-{maze}-v1", arguments.episodes, arguments.seed, arguments.goal)
-    output = check_output(arguments.output or Path("dfplan-bench") / f"maze2d-{maze}")
     options = ContenderOptions(conditions.env_id, arguments.checkpoint, arguments.controller, arguments.device)
     contenders = {name: make_contender(name, options) for name in agents}
+    output = check_output(arguments.output or Path("dfplan-bench") / f"maze2d-{maze}")
     evaluations = {name: evaluate(agent, conditions, name) for name, agent in contenders.items()}
     configs = {name: getattr(agent, "config", None) for name, agent in contenders.items()}
     write_results(output, evaluations, configs, reproducing_command(arguments, maze))

@@ -28,6 +28,7 @@ def run(monkeypatch, tmp_path, capsys):
         return StillAgent()
 
     monkeypatch.setitem(contenders.CONTENDERS, "planner", still)
+    monkeypatch.setitem(contenders.CONTENDERS, "policy", still)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
@@ -77,15 +78,16 @@ def test_flags_reach_the_agents(run):
         ([], "maze"),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_2(run, tmp_path, arguments, word):
+def test_bad_input_is_one_sentence_and_status_2(run, tmp_path, monkeypatch, arguments, word):
+    monkeypatch.setattr(bench, "evaluate", lambda *_: pytest.fail("evaluated"))
     (tmp_path / "taken").write_text("mine")
     status, out, err = run(*arguments)
-    assert status == 2 and out == "" and not run.seen
+    assert status == 2 and out == ""
     assert word in err and len(err.strip().splitlines()) == 1 and "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir()] == ["taken"] and (tmp_path / "taken").read_text() == "mine"
 
 
-def test_nothing_is_evaluated_when_one_agent_cannot_be_made(run, monkeypatch):
+def test_nothing_is_evaluated_or_made_when_one_agent_cannot_be_had(run, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "evaluate", lambda *_: pytest.fail("evaluated"))
-    status, _, err = run("maze2d-umaze", "--agents", "waypoint,policy", "--checkpoint", "no/such/folder")
-    assert status == 2 and "no/such/folder" in err
+    status, _, err = run("maze2d-umaze", "--agents", "waypoint,planner-mcg", "--checkpoint", "no/such/folder")
+    assert status == 2 and "no/such/folder" in err and not list(tmp_path.iterdir())

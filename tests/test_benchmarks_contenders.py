@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from dfplan.benchmarks.contenders import (
+    CONTENDERS,
+    MONTE_CARLO_GUIDANCE,
+    ContenderOptions,
+    WaypointAgent,
+    check_contenders,
+    make_contender,
+)
+from dfplan.envs.errors import InputError
+
+
+def test_an_unknown_agent_is_answered_with_near_ones():
+    with pytest.raises(InputError, match="planner-mcg"):
+        check_contenders(["waypoint", "planer-mcg"])
+
+
+def test_every_promised_agent_is_in_the_table():
+    assert set(CONTENDERS) == {"planner", "policy", "planner-mcg", "waypoint", "random"}
+
+
+@pytest.mark.parametrize("name", ["waypoint", "random"])
+def test_agents_without_a_network_need_no_checkpoint(name):
+    agent = make_contender(name, ContenderOptions("maze2d-umaze-v1"))
+    agent.reset(goal=np.ones((2, 2)), seed=[0, 1], num_steps=300)
+    actions = agent.act(np.array([[3.0, 1.0, 0.0, 0.0], [3.0, 3.0, 0.0, 0.0]]))
+    assert actions.shape == (2, 2) and actions.dtype == np.float32 and (np.abs(actions) <= 1).all()
+
+
+def test_the_preset_of_the_papers_own_way_hides_the_goal_and_draws_several_futures():
+    from dfplan.agents.planner import PlannerConfig
+
+    config = PlannerConfig(**MONTE_CARLO_GUIDANCE)
+    assert not config.goal_token and config.guide and config.num_futures > 1
+
+
+def test_an_episode_of_the_waypoint_agent_depends_on_its_own_seed_only():
+    obs = np.array([[3.0, 1.0, 0.0, 0.0], [3.0, 3.0, 0.0, 0.0]])
+    pair, single = WaypointAgent("umaze"), WaypointAgent("umaze")
+    pair.reset(np.ones((2, 2)), seed=[7, 8])
+    single.reset(np.ones((1, 2)), seed=[8])
+    np.testing.assert_array_equal(pair.act(obs)[1], single.act(obs[1:])[0])
