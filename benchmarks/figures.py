@@ -122,8 +122,7 @@ def denoising_animation(
     norm = Normalize(0, max(float(np.max(level)) for level in levels) or 1.0)
     start = frames[-1][0]  # the clean one, which the noisy frames do not know yet
     images = [_denoising_frame(layout, frame, level, norm, start, goal) for frame, level in zip(frames, levels)]
-    # One palette for all frames: with one each, the still parts of the picture would flicker.
-    palette = images[-1].quantize(128, dither=Image.Dither.NONE)
+    palette = _palette(images)
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [FRAME_MILLISECONDS] * (len(images) - 1) + [LAST_FRAME_MILLISECONDS]
     with replaced(Path(path)) as unfinished:
@@ -160,6 +159,16 @@ def _denoising_frame(
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
+def _palette(images: list[Image.Image]) -> Image.Image:
+    """Return one palette for all frames: with one each, the still parts of the picture would flicker."""
+    samples = [images[index] for index in sorted({0, len(images) // 2, len(images) - 1})]
+    width, height = samples[0].size
+    strip = Image.new("RGB", (width * len(samples), height))
+    for index, sample in enumerate(samples):
+        strip.paste(sample, (index * width, 0))
+    return strip.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+
+
 def _panels(layout: Layout, count: int) -> tuple[Figure, list[Axes]]:
     """Return a figure with ``count`` panels of the maze's proportions, at most three in a row."""
     rows, columns = layout.walls.shape
@@ -189,4 +198,4 @@ def _last_arrival(evaluation: Evaluation, shown: int) -> float:
 def _score_title(name: str, evaluation: Evaluation) -> str:
     """Return the agent's name and the scores that a reader compares."""
     normalized, success = (evaluation.scores[key].mean() for key in ("normalized", "success"))
-    return f"{name}: normalized {normalized:.0f}, success {success:.0%}"
+    return f"{name}: normalized {round(normalized)}, success {success:.0%}"

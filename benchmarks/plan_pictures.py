@@ -3,6 +3,7 @@
 ``python -m dfplan.benchmarks.plan_pictures maze2d-large --output DIR`` writes ``plan.png`` and ``denoising.gif``.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from dfplan.benchmarks.contenders import ContenderOptions, add_common_arguments,
 from dfplan.benchmarks.evaluation import Agent, Conditions, first_observation
 from dfplan.benchmarks.figures import denoising_animation, plan_over_maze, save_figure
 from dfplan.benchmarks.files import writable_folder
-from dfplan.envs.errors import CommandParser, exit_two_on_input_error
+from dfplan.envs.errors import CommandParser, exit_two_on_input_error, positive_integer
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
 PLANNERS = ("planner", "policy", "planner-mcg")
@@ -23,12 +24,13 @@ def write_plan_pictures(agent: Agent, conditions: Conditions, output: Path, name
     layout = LAYOUTS[maze_name(conditions.env_id)]
     obs, goal = first_observation(agent, conditions)
     plan = agent.plan(obs, keep_rows=True)
-    positions = plan.observations[:, :, :2]  # (1, time, 2)
-    title = f"{name}: a plan of {positions.shape[1]} steps"
-    save_figure(plan_over_maze(layout, positions, goal, title), output / "plan.png")
+    start = obs[0, None, :2]  # (1, 2); plans begin after the first step
+    positions = np.concatenate([start, plan.observations[0, :, :2]])  # (time, 2)
+    title = f"{name}: a plan of {len(positions) - 1} steps"
+    save_figure(plan_over_maze(layout, positions[None], goal, title), output / "plan.png")
     shown = np.unique(np.linspace(0, len(plan.rows) - 1, MOST_FRAMES).round().astype(int))
-    frames = [plan.rows[row][0][0, :, :2] for row in shown]  # (time, 2) each
-    levels = [plan.rows[row][1].astype(float) for row in shown]  # (time,) each
+    frames = [np.concatenate([start, plan.rows[row][0][0, :, :2]]) for row in shown]  # (time, 2) each
+    levels = [np.concatenate([[0.0], plan.rows[row][1]]) for row in shown]  # (time,) each
     denoising_animation(layout, frames, levels, output / "denoising.gif", goal)
 
 
@@ -39,9 +41,11 @@ def main() -> None:
     conditions = Conditions(
         f"maze2d-{maze_name(arguments.maze)}-v1", episodes=1, seed=arguments.seed, goal=arguments.goal
     )
-    output = writable_folder(arguments.output)
     options = ContenderOptions(conditions.env_id, arguments.checkpoint, device=arguments.device)
-    write_plan_pictures(make_contender(arguments.agent, options), conditions, output, arguments.agent)
+    agent = make_contender(arguments.agent, options)
+    agent.config = replace(agent.config, sampling_steps=arguments.sampling_steps)
+    output = writable_folder(arguments.output)
+    write_plan_pictures(agent, conditions, output, arguments.agent)
     print(f"written to {output}: plan.png and denoising.gif")
 
 
@@ -49,6 +53,8 @@ def _parser() -> CommandParser:
     parser = CommandParser(prog="dfplan.benchmarks.plan_pictures", description="Draw one plan.")
     add_common_arguments(parser)
     parser.add_argument("--agent", choices=PLANNERS, default="planner", help="who plans")
+    # The agent itself takes a few large steps, too few for an animation.
+    parser.add_argument("--sampling-steps", type=positive_integer, default=24, help="denoising steps of each token")
     parser.add_argument("--output", type=Path, default=Path("plan-pictures"), help="folder for the pictures")
     return parser
 
