@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt
 
 from dfplan.envs.layouts import CELL_CENTRE_OFFSET, LAYOUTS, Layout, episode_steps
+from dfplan.envs.physics import BALL_RADIUS, MAX_VELOCITY, TIMESTEP
 from dfplan.envs.scores import episode_scores
 from dfplan.envs.task import GOAL_RADIUS, POSITION_SPREAD
 
-STEP_LENGTH = 0.05  # environment units: 5 per second for a time step of 0.01 s
-BALL_RADIUS = 0.1  # environment units
+STEP_LENGTH = MAX_VELOCITY * TIMESTEP  # environment units, 0.05
 POINTS_PER_STEP = 2  # grid points in a step; twice as many move no limit by 0.2 normalized
 SPACING = STEP_LENGTH / POINTS_PER_STEP
 POINTS_PER_CELL = round(1 / SPACING)

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from dfplan.benchmarks import bench, contenders
+from dfplan.benchmarks import bench, contenders, evaluation
 from dfplan.benchmarks.bench import main
 
 
@@ -29,6 +29,7 @@ def run(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setitem(contenders.CONTENDERS, "planner", still)
     monkeypatch.setitem(contenders.CONTENDERS, "policy", still)
+    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)  # one decision; timing has its own tests
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):

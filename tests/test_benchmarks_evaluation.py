@@ -22,19 +22,28 @@ class SeededAgent:
         return np.stack([generator.uniform(-1, 1, 2) for generator in self.generators]).astype(np.float32)
 
 
+@pytest.fixture
+def untimed(monkeypatch):
+    """Cut the timing pass to one decision."""
+    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)
+
+
+@pytest.mark.usefixtures("untimed")
 def test_an_episode_does_not_depend_on_how_many_run_side_by_side():
-    together = evaluate(SeededAgent(), Conditions(UMAZE, episodes=3, seed=5, side_by_side=3))
-    in_parts = evaluate(SeededAgent(), Conditions(UMAZE, episodes=3, seed=5, side_by_side=2))
+    together = evaluate(SeededAgent(), Conditions(UMAZE, episodes=2, seed=5, side_by_side=2))
+    in_parts = evaluate(SeededAgent(), Conditions(UMAZE, episodes=2, seed=5, side_by_side=1))
     np.testing.assert_array_equal(together.paths, in_parts.paths)
     np.testing.assert_array_equal(together.rewards, in_parts.rewards)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_more_episodes_begin_with_the_same_ones():
     few, many = (evaluate(SeededAgent(), Conditions(UMAZE, episodes=episodes)) for episodes in (1, 2))
     np.testing.assert_array_equal(few.paths[0], many.paths[0])
     assert not np.array_equal(many.paths[0], many.paths[1])
 
 
+@pytest.mark.usefixtures("untimed")
 def test_paths_hold_the_start_and_the_state_after_every_step():
     result = evaluate(SeededAgent(), Conditions(UMAZE, episodes=2))
     assert result.paths.shape == (2, 301, 2) and result.rewards.shape == (2, 300)
@@ -50,6 +59,7 @@ def test_the_agent_is_told_goals_seeds_and_the_episode_length():
     assert agent.seed == [episode_seeds(3, 0)[1]] and agent.num_steps == 300
 
 
+@pytest.mark.usefixtures("untimed")
 def test_random_goals_differ_between_episodes():
     goals = evaluate(SeededAgent(), Conditions(UMAZE, episodes=6, goal="random")).goals
     assert len(np.unique(goals.round(), axis=0)) > 1
@@ -65,11 +75,12 @@ def test_latency_is_that_of_single_calls_and_plans_are_counted_apart():
     assert plan_seconds.tolist() == [0.25] * 3 and len(act_seconds) == 300
 
 
-def test_a_slow_agent_is_timed_on_fewer_decisions(monkeypatch):
-    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)
+@pytest.mark.usefixtures("untimed")
+def test_a_slow_agent_is_timed_on_fewer_decisions():
     assert len(measure_latency(SeededAgent(), Conditions(UMAZE))[1]) == 1
 
 
+@pytest.mark.usefixtures("untimed")
 def test_the_demonstration_controller_reaches_every_goal():
     result = evaluate(WaypointAgent("umaze"), Conditions(UMAZE, episodes=20))
     assert result.scores["success"].all() and 110 < result.scores["normalized"].mean() < 175
