@@ -31,7 +31,7 @@ class WaypointController:
         seeds: one seed per ball, or one number from which ball i gets ``seeds + i`` (Gymnasium's convention).
     """
 
-    def __init__(self, layout: Layout, num_envs: int, seeds: int | Sequence[int] = 0) -> None:
+    def __init__(self, layout: Layout, num_envs: int, seeds: int | Sequence[int | Sequence[int]] = 0) -> None:
         seeds = range(seeds, seeds + num_envs) if isinstance(seeds, int) else seeds
         if len(seeds) != num_envs:
             raise ValueError(f"{len(seeds)} seeds for {num_envs} environments; give one seed for each")

@@ -64,7 +64,7 @@ class PointMazeEnv(gymnasium.Env):
         self._trail = [self._state[:2]]
         return self._state.copy(), self._info()
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Push the ball for one step of 10 ms; see Gymnasium for what is returned."""
         self._require_reset()
         action = checked_array("action", action, (2,))

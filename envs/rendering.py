@@ -11,7 +11,7 @@ from dfplan.envs.layouts import CELL_CENTRE_OFFSET, Layout
 from dfplan.envs.physics import BALL_RADIUS
 
 CELL_PIXELS = 48
-OVERSAMPLING = 4  # drawn this much larger and scaled down, which smooths all edges
+OVERSAMPLING = 3  # drawn this much larger and scaled down, which smooths all edges
 Colour = tuple[int, int, int]
 FLOOR: Colour = (247, 246, 242)
 FLOOR_LINE: Colour = (232, 230, 223)
@@ -21,8 +21,7 @@ BALL: Colour = (33, 102, 214)
 BALL_SHINE: Colour = (150, 190, 250)
 GOAL: Colour = (214, 62, 62)
 GOAL_HALO: Colour = (250, 224, 220)
-TRAIL_START: Colour = (255, 196, 61)
-TRAIL_END: Colour = (33, 102, 214)
+TRAIL_COLOURS: tuple[Colour, ...] = ((255, 190, 60), (222, 86, 140), (33, 102, 214))  # evenly spaced in time
 TRAIL_WIDTH = 0.07  # environment units
 GOAL_MARK_RADIUS = 0.14  # environment units
 SUCCESS_RADIUS = 0.5  # environment units; the halo shows where the sparse reward is 1
@@ -35,7 +34,7 @@ def draw_maze(
     trail: Float[np.ndarray, "time 2"] | None = None,
     cell_pixels: int = CELL_PIXELS,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Return a picture with what is given, positions in environment units; the trail goes from yellow (old) to blue."""
+    """Return a picture with what is given, positions in environment units; the trail goes from yellow to blue."""
     canvas = _Canvas(layout, cell_pixels * OVERSAMPLING)
     canvas.floor()
     if goal is not None:
@@ -75,10 +74,10 @@ class _Canvas:
     def walls(self) -> None:
         """Draw the walls, with an edge towards free cells."""
         edge = max(1, self._scale // 16)
-        for x, y in np.argwhere(self._layout.walls):
+        for x, y in np.argwhere(self._layout.walls).tolist():
             left, top = y * self._scale, x * self._scale
             self._draw.rectangle([left, top, left + self._scale - 1, top + self._scale - 1], fill=WALL)
-        for x, y in self._layout.free_cells:
+        for x, y in self._layout.free_cells.tolist():
             for step_x, step_y in ((0, 1), (0, -1), (1, 0), (-1, 0)):
                 if self._layout.walls[x + step_x, y + step_y]:
                     self._wall_edge(x, y, step_x, step_y, edge)
@@ -87,9 +86,12 @@ class _Canvas:
         """Draw a line with round joints whose colour tells the time."""
         pixels = [self._pixel(position) for position in positions]
         radius = TRAIL_WIDTH / 2 * self._scale
-        fractions = np.linspace(0.0, 1.0, len(pixels))[:, None]
-        colours = np.rint((1 - fractions) * TRAIL_START + fractions * np.array(TRAIL_END)).astype(int)
-        for start, end, colour in zip(pixels[:-1], pixels[1:], map(tuple, colours[1:].tolist()), strict=True):
+        stops = np.linspace(0, len(pixels) - 1, len(TRAIL_COLOURS))
+        channels = [
+            np.interp(np.arange(1, len(pixels)), stops, channel) for channel in zip(*TRAIL_COLOURS, strict=True)
+        ]
+        colours = map(tuple, np.rint(np.stack(channels, axis=1)).astype(int).tolist())
+        for start, end, colour in zip(pixels[:-1], pixels[1:], colours, strict=True):
             self._draw.line([start, end], colour, round(2 * radius))
             self._ellipse(end, radius, colour)
 

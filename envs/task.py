@@ -30,7 +30,7 @@ def distance_to_goal(
 ) -> Float[np.ndarray, "*batch"]:
     """Return the Euclidean distance in environment units."""
     offset = positions - goals
-    return np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2)
+    return np.asarray(np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2))
 
 
 def is_success(
@@ -51,7 +51,7 @@ def dense_reward(
     positions: Float[np.ndarray, "*batch 2"], goals: Float[np.ndarray, "*#batch 2"]
 ) -> Float[np.ndarray, "*batch"]:
     """Return exp(-distance)."""
-    return np.exp(-distance_to_goal(positions, goals))
+    return np.asarray(np.exp(-distance_to_goal(positions, goals)))
 
 
 REWARDS = {"sparse": sparse_reward, "dense": dense_reward}

@@ -84,7 +84,7 @@ class PointMazeVectorEnv(gymnasium.vector.VectorEnv):
         self._start(np.arange(self.num_envs), options)
         return self._states.copy(), self._infos()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         """Push every ball for one step of 10 ms; see Gymnasium for what is returned."""
         if self._generators[0] is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
@@ -113,7 +113,7 @@ class PointMazeVectorEnv(gymnasium.vector.VectorEnv):
         return tuple(draw_maze(self.layout, goal, ball) for goal, ball in zip(self._goals, balls, strict=True))
 
     def _start(self, envs: np.ndarray, options: Mapping[str, Any] | None = None) -> None:
-        for env in envs:
+        for env in envs.tolist():
             start = self.task.start(self._generators[env], self._options_of(env, options))
             self._states[env], self._goals[env] = start
         self._steps[envs] = 0

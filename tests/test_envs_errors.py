@@ -1,0 +1,62 @@
+import pytest
+
+from dfplan.envs import errors
+from dfplan.envs.errors import CommandParser, InputError
+
+
+def test_an_unknown_name_is_answered_with_its_near_matches():
+    error = errors.unknown_name("maze", "maze2d-lrage", ["maze2d-large", "maze2d-umaze"])
+    assert "did you mean maze2d-large" in str(error)
+
+
+def test_an_unknown_name_without_near_matches_is_answered_with_all_names():
+    assert "known are a, b" in str(errors.unknown_name("agent", "zzz", ["b", "a"]))
+
+
+def test_a_command_ends_with_status_two_and_one_sentence(capsys):
+    @errors.exit_two_on_input_error
+    def main():
+        raise InputError("the file is missing.")
+
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert ending.value.code == 2
+    assert capsys.readouterr().err.strip().endswith("the file is missing.")
+
+
+@pytest.mark.parametrize("arguments", [["--rows", "-3"], ["--rows", "1.5"], ["--row", "3"], ["--colour"], ["--rows"]])
+def test_the_parser_complains_in_one_line_without_the_usage(arguments, capsys):
+    parser = CommandParser(prog="dfplan-data")
+    parser.add_argument("--rows", type=errors.positive_integer)
+    with pytest.raises(InputError) as complaint:
+        parser.parse_args(arguments)
+    assert "\n" not in str(complaint.value) and "usage" not in str(complaint.value)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (errors.positive_integer, {"1": 1, "20": 20}, ["0", "-1", "x", "1.0", ""]),
+        (errors.natural_number, {"0": 0, "7": 7}, ["-1", "x"]),
+        (errors.positive_number, {"0.5": 0.5, "1e-3": 0.001}, ["0", "-1", "nan", "inf", "x"]),
+        (errors.non_negative_number, {"0": 0.0, "2": 2.0}, ["-0.1", "nan", "inf"]),
+    ],
+)
+def test_numbers_on_the_command_line_are_checked(kind, good, bad):
+    assert {text: kind(text) for text in good} == good
+    parser = CommandParser()
+    parser.add_argument("--number", type=kind)
+    for text in bad:
+        with pytest.raises(InputError, match="expected a"):
+            parser.parse_args([f"--number={text}"])
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path):
+    assert list(errors.writable_folder(tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_folder_below_a_file_is_an_input_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write to the folder"):
+        errors.writable_folder(tmp_path / "file" / "results")
