@@ -60,3 +60,10 @@ def test_a_folder_below_a_file_is_an_input_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write to the folder"):
         errors.writable_folder(tmp_path / "file" / "results")
+
+
+def test_the_help_shows_defaults_of_options_that_have_one():
+    parser = CommandParser(prog="dfplan-data")
+    parser.add_argument("--seed", default=3, help="seed")
+    parser.add_argument("--rows", help="rows (default: all)")
+    assert "seed (default: 3)" in parser.format_help() and "None" not in parser.format_help()

@@ -33,15 +33,15 @@ def test_a_push_accelerates_by_force_over_mass_less_damping(umaze):
     mass = 1000 * 4 / 3 * np.pi * BALL_RADIUS**3
     # Euler with implicit damping 1: (mass + 0.01 * 1) * change = 0.01 * (100 * action - 1 * velocity)
     velocity = 1.0 + 0.01 * (100 * 0.5 - 1.0) / (mass + 0.01)
-    stepped = umaze.step(np.array([[1.0, 2.0, 1.0, 0.0]]) * [[1, 1, 0, 1]] + [[0, 0, 1.0, 0]], np.array([[0.5, 0.0]]))
+    stepped = umaze.step(np.array([[1.0, 2.0, 1.0, 0.0]]), np.array([[0.5, 0.0]]))
     np.testing.assert_allclose(stepped, [[1.0 + 0.01 * velocity, 2.0, velocity, 0.0]], atol=1e-12)
 
 
 def test_velocity_is_clipped_before_the_step_and_actions_to_one(umaze):
-    fast, wild = umaze.step(np.array([[1.0, 2.0, 0.0, 9.0]]), np.array([[0.0, 7.0]]))[0], np.array([0.0, 1.0])
-    expected = umaze.step(np.array([[1.0, 2.0, 0.0, 5.0]]), wild[None])[0]
-    assert (fast == expected).all()
-    assert fast[3] > 5.0
+    wild = umaze.step(np.array([[1.0, 2.0, 0.0, 9.0]]), np.array([[0.0, 7.0]]))
+    clipped = umaze.step(np.array([[1.0, 2.0, 0.0, 5.0]]), np.array([[0.0, 1.0]]))
+    assert (wild == clipped).all()
+    assert clipped[0, 3] > 5.0
 
 
 def test_a_ball_pressed_against_a_wall_stays_outside_of_it(umaze):
