@@ -46,7 +46,7 @@ class WaypointController:
     def reset(self, goals: Float[np.ndarray, "batch 2"], mask: Bool[np.ndarray, "batch"] | None = None) -> None:
         """Take new goals, for the balls where ``mask`` is true; their paths start wherever ``act`` finds them next."""
         mask = np.ones(len(goals), dtype=bool) if mask is None else mask
-        self._goal_cell[mask] = np.rint(goals[mask]).astype(np.int64)
+        self._goal_cell[mask] = self.layout.cell_of(goals[mask])
         self._needs_path |= mask
 
     def reached(self, positions: Float[np.ndarray, "batch 2"]) -> Bool[np.ndarray, "batch"]:

@@ -41,6 +41,12 @@ def test_near_the_goal_the_action_is_the_pd_law():
     np.testing.assert_allclose(action, [[10 * (1 - 1.05) - 0.1, 10 * (3 - 3.02) + 0.3]])
 
 
+def test_a_goal_anywhere_in_a_cell_means_that_cell():
+    controller = WaypointController(CORRIDOR, 1)
+    controller.reset(np.array([[0.4, 2.4]]))  # nearer to the integers (0, 2), which lie in other squares
+    assert controller.reached(np.array([[1.0, 3.0]])).all()
+
+
 def test_a_waypoint_lies_up_to_two_tenths_before_its_cell():
     controller = WaypointController(CORRIDOR, 200, seeds=0)
     controller.reset(np.tile([1.0, 3.0], (200, 1)))
