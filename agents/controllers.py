@@ -1,7 +1,7 @@
 """Controllers: from a plan and what is observed to an action. One is made for each plan and follows it step by step.
 
-The trackers know the point mass as far as any engineer would: the first half of an observation is a position, the second its
-velocity, and an action pushes along the axes of the position. They know nothing of the maze.
+The trackers know the point mass as far as any engineer would: the first half of an observation is a position, the
+second its velocity, and an action pushes along the axes of the position. They know nothing of the maze.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,16 @@ Observations = Float[np.ndarray, "batch observation"]
 
 POSITION_GAIN = 10.0  # action per unit of distance, the demonstrator's
 VELOCITY_GAIN = 1.0  # action per unit of velocity, the demonstrator's
-LOOKAHEAD = 12  # steps of the plan by which the pursued point is ahead of the nearest one
+LOOKAHEAD = 40  # steps of the plan by which the pursued point is ahead of the nearest one
 SEARCH_WINDOW = 30  # steps of the plan searched for the nearest point; the plan's way may come back near itself later
 
 
 class Controller(Protocol):
     """Follows one batch of plans."""
 
-    def __init__(self, observations: Float[np.ndarray, "batch step observation"], actions: Float[np.ndarray, "batch step action"]):
+    def __init__(
+        self, observations: Float[np.ndarray, "batch step observation"], actions: Float[np.ndarray, "batch step action"]
+    ):
         """Take the planned observations, each after a step, and the planned actions, in environment units."""
 
     def act(self, observation: Observations) -> Actions:
@@ -59,7 +61,8 @@ class ProportionalDerivative:
 class Pursuit:
     """Chases a point of the planned way ``LOOKAHEAD`` steps ahead of the nearest one, as fast as the actuators allow.
 
-    The demonstrations, and so the plans, are slower than the actuators; the way is what the plan is needed for, not its clock.
+    The demonstrations, and so the plans, are slower than the actuators; the way is what the plan is needed for, not
+    its clock.
     Source: pure pursuit (Coulter 1992), with progress along the way that never goes back.
     """
 

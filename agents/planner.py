@@ -47,7 +47,8 @@ class PlannerConfig:
         sampling_steps: denoising steps of each token.
         schedule: a name in ``dfplan.schedules.SCHEDULES``, or an array (row, token) of levels.
         uncertainty_scale: sampling steps by which a token lags behind its predecessor, in schedules that know it.
-        observation_level: the level at which the current observation is believed, as a share of K; 0 trusts it entirely (§3.3).
+        observation_level: the level at which the current observation is believed, as a share of K; 0 trusts it
+            entirely (§3.3).
         goal_token: whether the goal is given to the model; otherwise only guidance knows of it, as in the paper.
         goal_strength: classifier-free strength of the goal token.
         guide: None, or a name in ``GOAL_GUIDES``, or a callable that scores plans (see ``dfplan.guidance``).
@@ -117,7 +118,8 @@ class DFPlanner:
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str = "auto", **settings) -> "DFPlanner":
-        """Return the agent of a shipped checkpoint, a run's folder, or a file; ``settings`` are fields of ``PlannerConfig``.
+        """Return the agent of a shipped checkpoint, a run's folder, or a file; ``settings`` are fields of
+        ``PlannerConfig``.
 
         Raises:
             InputError: if there is no such checkpoint, device or setting, or the file is damaged.
@@ -147,8 +149,10 @@ class DFPlanner:
         """Begin an episode, or a batch of them.
 
         Args:
-            goal: (goal,) or (batch, goal) in environment units; None plans without one, unless observations bring ``desired_goal``.
-            seed: one integer, or one for each episode; episode i of a batch draws from ``seed + i`` when one is given for all.
+            goal: (goal,) or (batch, goal) in environment units; None plans without one, unless observations bring
+                ``desired_goal``.
+            seed: one integer, or one for each episode; episode i of a batch draws from ``seed + i`` when one is given
+                for all.
             num_steps: length of the episodes, beyond which nothing is planned.
         """
         self._goal = None if goal is None else self._checked(goal, self.model.config.goal_dim, "goal")
@@ -161,7 +165,8 @@ class DFPlanner:
         """Return the action for an observation (observation,), or actions for a batch (batch, observation).
 
         Raises:
-            InputError: if the observation has another size than the model's, is not finite, or the batch changed since ``reset``.
+            InputError: if the observation has another size than the model's, is not finite, or the batch changed
+                since ``reset``.
         """
         observations, single = self._observe(observation)
         if self._controller is None or self._steps_to_replanning == 0:
@@ -206,7 +211,9 @@ class DFPlanner:
         return math.ceil(horizon / model.frame_stack)
 
     @torch.no_grad()
-    def _plan(self, observations: Float[np.ndarray, "batch observation"], num_tokens: int, keep_rows: bool = False) -> Plan:
+    def _plan(
+        self, observations: Float[np.ndarray, "batch observation"], num_tokens: int, keep_rows: bool = False
+    ) -> Plan:
         model, rows = self.model, []
         tokens, matrix = self._first_row(observations, num_tokens)
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels))) if keep_rows else None
@@ -233,7 +240,9 @@ class DFPlanner:
         matrix = torch.cat([known, planned], dim=1).to(device)
 
         codec = self.model.codec
-        tokens = draw_noise((matrix.shape[1], model.token_dim), self._generators, device) * codec.used_channels(num_tokens)
+        tokens = draw_noise((matrix.shape[1], model.token_dim), self._generators, device) * codec.used_channels(
+            num_tokens
+        )
         if use_goal:
             tokens[:, :1] = codec.encode_goal(self._tensor(self._goal))
         tokens[:, 1:FIRST_PLANNED] = codec.encode_start(self._tensor(observations))
@@ -268,7 +277,7 @@ class DFPlanner:
         return observations, single
 
     def _prepare(self, batch: int) -> None:
-        """Make one random stream per episode on the first call after ``reset``, and see that goals and seeds are as many."""
+        """Make one random stream per episode after a ``reset``, and see that goals and seeds are as many."""
         if self._generators is None:
             seeds = self._seed
             if seeds is None:
@@ -279,7 +288,9 @@ class DFPlanner:
             self._goal = np.repeat(self._goal, batch, axis=0)
         for name, given in (("seeds", self._generators), ("goals", self._goal)):
             if given is not None and len(given) != batch:
-                raise InputError(f"{batch} observations do not fit {len(given)} {name}; call reset() when the batch changes.")
+                raise InputError(
+                    f"{batch} observations do not fit {len(given)} {name}; call reset() when the batch changes."
+                )
 
     def _checked(self, value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
         """Return ``value`` as a finite array (batch, size)."""
@@ -288,7 +299,9 @@ class DFPlanner:
         except (TypeError, ValueError) as error:
             raise InputError(f"the {name} is not an array of numbers.") from error
         if array.ndim != 2 or array.shape[1] != size:
-            raise InputError(f"this checkpoint expects a {name} of shape ({size},) or (batch, {size}), not {np.shape(value)}.")
+            raise InputError(
+                f"this checkpoint expects {name}s of shape ({size},) or (batch, {size}), not {np.shape(value)}."
+            )
         if not np.isfinite(array).all():
             raise InputError(f"the {name} holds a value that is not finite.")
         return array

@@ -27,5 +27,7 @@ class RandomAgent:
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Return an action for one observation, or one for each of a batch."""
-        actions = np.stack([stream.uniform(-1, 1, self.config.action_dim) for stream in self._streams]).astype(np.float32)
+        actions = np.stack([stream.uniform(-1, 1, self.config.action_dim) for stream in self._streams]).astype(
+            np.float32
+        )
         return actions if np.ndim(observation) == 2 else actions[0]

@@ -12,17 +12,6 @@ from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointControl
 from dfplan.envs.errors import CommandParser, natural_number, unknown_name
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
-# The paper's own way: the model is not told of the goal, guidance over the zig-zag pulls the plan there (§3.4, C.5).
-MONTE_CARLO_GUIDANCE = {
-    "goal_token": False,
-    "schedule": "pyramid",
-    "uncertainty_scale": 0.2,
-    "sampling_steps": 10,
-    "guide": "squashed_goal_distance",
-    "guidance_scale": 3.0,
-    "num_futures": 4,
-}
-
 
 @dataclass(frozen=True)
 class ContenderOptions:
@@ -116,6 +105,8 @@ def _policy(options: ContenderOptions) -> Agent:
 
 
 def _planner_mcg(options: ContenderOptions) -> Agent:
+    from dfplan.agents.planner import MONTE_CARLO_GUIDANCE
+
     return _planner(options, **MONTE_CARLO_GUIDANCE)
 
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dfplan.benchmarks.evaluation import Evaluation
-from dfplan.benchmarks.files import replaced
+from dfplan.envs.files import replaced
 from dfplan.envs.layouts import CELL_CENTRE_OFFSET, Layout
 
 WALL, FLOOR, INK, GOAL = "#3d4451", "#f6f4ef", "#22262e", "#e4572e"

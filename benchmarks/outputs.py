@@ -10,10 +10,10 @@ import numpy as np
 
 from dfplan.benchmarks.evaluation import Evaluation, episode_seeds
 from dfplan.benchmarks.figures import executed_paths, save_figure
-from dfplan.benchmarks.files import replaced_together, writable_folder
 from dfplan.benchmarks.report import SCORES, arrivals, report, versions
 from dfplan.benchmarks.statistics import bootstrap, json_safe, quantiles
 from dfplan.envs.errors import InputError
+from dfplan.envs.files import replaced_together, writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
 FORMAT = 1  # of results.json; raised when a reader of the old one would misread the new one

@@ -11,8 +11,8 @@ import numpy as np
 from dfplan.benchmarks.contenders import ContenderOptions, add_common_arguments, make_contender
 from dfplan.benchmarks.evaluation import Agent, Conditions, first_observation
 from dfplan.benchmarks.figures import denoising_animation, plan_over_maze, save_figure
-from dfplan.benchmarks.files import writable_folder
 from dfplan.envs.errors import CommandParser, exit_two_on_input_error, positive_integer
+from dfplan.envs.files import writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
 PLANNERS = ("planner", "policy", "planner-mcg")

@@ -1,18 +1,17 @@
-"""Checkpoints: one safetensors file with the weights, the data's statistics, and the configuration as JSON. No pickle."""
+"""Checkpoints: one safetensors file with weights, data statistics, and the configuration as JSON. No pickle."""
 
-import contextlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
+from dfplan.envs.files import replaced
 
 FORMAT = "dfplan-1"
 FILE_NAME = "model.safetensors"
@@ -21,18 +20,10 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 
 def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict) -> None:
     """Write ``model`` and ``info`` (JSON: where it comes from) to ``path``, in one piece or not at all."""
-    path = Path(path)
     metadata = {"format": FORMAT, "config": json.dumps(asdict(model.config)), "info": json.dumps(info)}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, unfinished, metadata)
-        os.replace(unfinished, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise InputError(f"cannot write the checkpoint {path}: {error}.") from error
+    with replaced(path) as unfinished:
+        unfinished.write_bytes(save(weights, metadata))
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
@@ -68,9 +59,13 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dictionary)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable safetensors checkpoint (truncated or of another kind): {error}.") from error
+        raise InputError(
+            f"{path} is not a readable safetensors checkpoint (truncated or of another kind): {error}."
+        ) from error
     if metadata.get("format") != FORMAT:
-        raise InputError(f"{path} is not a dfplan checkpoint of format {FORMAT!r} (it says {metadata.get('format')!r}).")
+        raise InputError(
+            f"{path} is not a dfplan checkpoint of format {FORMAT!r} (it says {metadata.get('format')!r})."
+        )
     try:
         model = DiffusionForcing(ModelConfig(**json.loads(metadata["config"])))
         model.load_state_dict(weights)

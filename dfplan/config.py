@@ -8,7 +8,8 @@ class ModelConfig:
     """What a checkpoint needs to be rebuilt: sizes of the tokens, of the noise schedule and of the backbone.
 
     Raises:
-        ValueError: if ``width`` cannot be split over ``num_heads``, a size is below 1, or the goal is larger than the observation.
+        ValueError: if ``width`` cannot be split over ``num_heads``, a size is below 1, or the goal is larger than the
+            observation.
     """
 
     observation_dim: int = 4
@@ -18,7 +19,9 @@ class ModelConfig:
     num_tokens: int = 48  # planned tokens at most; the training horizon is num_tokens * frame_stack steps
     num_levels: int = 1000  # K: level 0 is clean, level K pure noise
     noise_schedule: str = "cosine"
-    snr_scale: float = 1 / 16  # divides the SNR: a token of nearly equal frames betrays its content even under heavy noise
+    snr_scale: float = (
+        1 / 16
+    )  # divides the SNR: a token of nearly equal frames betrays its content even under heavy noise
     width: int = 128
     depth: int = 4
     num_heads: int = 4
@@ -68,7 +71,7 @@ class TrainingConfig:
     goal_known: float = 0.8  # share of windows whose goal token is clean; it is pure noise (masked) in the rest
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
-    start_level: float = 0.05  # its highest level then, as a share of K
+    start_level: float = 0.004  # its highest level then, as a share of K
     dataset: str = "generate"  # or "d4rl", or the path of an HDF5 file
     rows: int | None = 1_000_000  # None for all that the dataset has
     seed: int = 0
@@ -93,8 +96,7 @@ class Recipe:
 # The horizon covers the demonstrator's way between the two farthest cells of the maze.
 RECIPES = {
     "open": Recipe(ModelConfig(num_tokens=16), TrainingConfig(steps=4_000)),
-    "umaze": Recipe(ModelConfig(num_tokens=20), TrainingConfig(steps=9_000)),
-    "medium": Recipe(ModelConfig(num_tokens=36), TrainingConfig(steps=9_000)),
+    "umaze": Recipe(ModelConfig(num_tokens=20), TrainingConfig(steps=5_000)),
+    "medium": Recipe(ModelConfig(num_tokens=36), TrainingConfig(steps=8_000)),
     "large": Recipe(),
 }
-

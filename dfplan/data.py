@@ -1,7 +1,8 @@
 """Training windows from a D4RL dataset, each with a goal found by hindsight.
 
-A segment is a run of rows with one demonstrator's goal and no timeout within. A window starts anywhere, ends at its goal (the
-segment's end, or a state on the way), and stands still from there on: position held, velocity and action zero.
+A segment is a run of rows with one demonstrator's goal and no timeout within. A window starts anywhere, ends at its
+goal (the segment's end, or a state on the way), and stands still from there on: position held, velocity and action
+zero.
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ def find_device(name: str = "auto") -> torch.device:
 
 
 def bfloat16_pays(device: torch.device) -> bool:
-    """Return whether matrix products are faster in bfloat16 than in float32 here: measured, since CPUs differ tenfold."""
+    """Return whether matrix products are faster in bfloat16 than in float32: measured, since CPUs differ tenfold."""
     return _seconds_per_product(torch.bfloat16, device) < _seconds_per_product(torch.float32, device)
 
 

@@ -1,7 +1,8 @@
 """Guides: what a plan should be good at, as log c (§3.4, App. B.5).
 
-A guide scores a batch of plans in environment units, one score per plan, so that guidance strength cannot depend on the batch size.
-Scores are sums over the plan's steps divided by the steps per token: a longer plan is pulled as hard per token as a short one.
+A guide scores a batch of plans in environment units, one score per plan, so that guidance strength cannot depend on
+the batch size. Scores are sums over the plan's steps divided by the steps per token: a longer plan is pulled as hard
+per token as a short one.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,8 @@ def goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) -> Guide:
 def squashed_goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) -> Guide:
     """Return the guide −Σ_t 2·tanh(‖p_t − g‖ / 2), whose pull fades far from the goal.
 
-    The plain distance pulls a far step as hard as a near one, through walls if need be; this one lets the model find the way out.
+    The plain distance pulls a far step as hard as a near one, through walls if need be; this one lets the model find
+    the way out.
     """
 
     def score(plan: Trajectories) -> Float[Tensor, "batch"]:

@@ -1,4 +1,4 @@
-"""How training draws noise levels: the one thing in which Diffusion Forcing differs from its relatives (Alg. 1, App. C.8)."""
+"""How training draws noise levels, in which alone Diffusion Forcing differs from its relatives (Alg. 1, App. C.8)."""
 
 from collections.abc import Callable
 
@@ -31,9 +31,9 @@ def full_sequence(batch: int, num_tokens: int, num_levels: int, generator: Gener
 
 
 def ramp(batch: int, num_tokens: int, num_levels: int, generator: Generator) -> Levels:
-    """Levels that rise linearly in time, at a random slope (0 for a third of the rows): what sampling visits."""
+    """Levels that rise linearly in time, at a random slope (0 for half of the rows): what sampling visits."""
     draw = torch.rand(3, batch, 1, generator=generator)
-    slope = torch.where(draw[0] < 1 / 3, 0.0, draw[1]) * 2 * num_levels / num_tokens  # levels per token
+    slope = torch.where(draw[0] < 1 / 2, 0.0, draw[1]) * 2 * num_levels / num_tokens  # levels per token
     top = draw[2] * (num_levels + slope * (num_tokens - 1))  # level of the last token, were it not clipped
     levels = top - slope * (num_tokens - 1 - torch.arange(num_tokens))
     return levels.round().long().clamp(0, num_levels)
@@ -57,8 +57,8 @@ LEVEL_SAMPLERS: dict[str, Callable[[int, int, int, Generator], Levels]] = {
 def draw_levels(config: TrainingConfig, batch: int, num_tokens: int, num_levels: int, generator: Generator) -> Levels:
     """Return the levels of whole sequences [goal, start, tokens].
 
-    The goal is clean or masked; the start is nearly clean (so that small errors of an observation do no harm, §3.3) or drawn
-    like the first planned token.
+    The goal is clean or masked; the start is nearly clean (so that small errors of an observation do no harm, §3.3)
+    or drawn like the first planned token.
     """
     levels = torch.empty(batch, FIRST_PLANNED + num_tokens, dtype=torch.long)
     levels[:, START:] = LEVEL_SAMPLERS[config.level_sampler](batch, 1 + num_tokens, num_levels, generator)

@@ -12,8 +12,8 @@ MIN_SNR_GAMMA = 5.0  # Hang et al. 2023
 def constant(alpha_bar: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The same weight for every level.
 
-    A third of a token's channels are noisy actions that nothing can predict; any weight that grows with the SNR spends the
-    network on them.
+    A third of a token's channels are noisy actions that nothing can predict; any weight that grows with the SNR
+    spends the network on them.
     """
     return torch.ones_like(alpha_bar)
 

@@ -6,7 +6,7 @@ A level k counts from 0 (clean) to ``num_levels`` = K (pure noise). Each token o
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from dfplan.envs.errors import unknown_name
@@ -18,7 +18,7 @@ def cosine_alpha_bar(time: Float[Tensor, "level"]) -> Float[Tensor, "level"]:
 
 
 def linear_alpha_bar(time: Float[Tensor, "level"]) -> Float[Tensor, "level"]:
-    """Return alpha_bar when beta rises linearly from 0.1 to 20 per unit of time (Ho et al. 2020, in continuous time)."""
+    """Return alpha_bar when beta rises linearly from 0.1 to 20 per unit of time (Ho et al. 2020, continuous)."""
     return torch.exp(-0.1 * time - 0.5 * (20 - 0.1) * time**2)
 
 
@@ -74,9 +74,7 @@ def ddim_step(
 def draw_noise(shape: tuple[int, ...], generators: list[torch.Generator], device) -> Float[Tensor, "batch ..."]:
     """Return standard normal noise whose row b comes from ``generators[b]`` alone.
 
-    One stream per plan: what an episode draws does not depend on how many run beside it. Drawn on the CPU, so that a seed
-    gives the same noise on every device.
+    One stream per plan: what an episode draws does not depend on how many run beside it. Drawn on the CPU, so that a
+    seed gives the same noise on every device.
     """
     return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
-
-

@@ -1,10 +1,12 @@
 """Sampling (Alg. 2): follow a scheduling matrix row by row, with guidance through the network's x0-prediction.
 
-A sequence is [goal, start, tokens]; whatever is known keeps a constant level in its column of the matrix and is never written to.
+A sequence is [goal, start, tokens]; whatever is known keeps a constant level in its column of the matrix and is never
+written to.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +28,8 @@ class Guidance:
         guide: scores plans in environment units; None leaves the model to itself.
         scale: factor on the gradient of the score.
         num_futures: N of Monte-Carlo guidance (§3.4); 1 is plain guidance.
-        goal_strength: weight of the goal-conditioned over the unconditional prediction (classifier-free guidance); 1 is the former alone.
+        goal_strength: weight of the goal-conditioned over the unconditional prediction (classifier-free guidance); 1
+            is the former alone.
     """
 
     guide: Guide | None = None
@@ -53,7 +56,7 @@ def sample(
         guidance: how to steer.
         on_row: called with the predicted clean sequences and the levels before every row's step.
     """
-    for levels, next_levels in zip(matrix[:-1], matrix[1:]):
+    for levels, next_levels in pairwise(matrix):
         x0 = predict(model, tokens, levels, guidance.goal_strength)
         if on_row is not None:
             on_row(x0, levels)
@@ -93,8 +96,8 @@ def monte_carlo_gradient(
 ) -> Tokens:
     """Return ∇ log c with respect to ``tokens``, the mean over N futures, each drawn independently (§3.4, App. C.5).
 
-    The tokens about to be committed (those at the lowest level above 0) are the same in all futures; every later uncertain token is
-    drawn anew around what the model believes, N = 1 included, unless it stands in for plain guidance (``num_futures=1``).
+    The tokens about to be committed, those at the lowest level above 0, are the same in all futures; the later, still
+    uncertain ones are drawn anew in each. With ``num_futures=1`` nothing is redrawn: plain guidance.
     """
     futures = tokens[:, None]  # (batch, future, time, channel)
     if guidance.num_futures > 1:
@@ -103,7 +106,7 @@ def monte_carlo_gradient(
     with torch.enable_grad():
         futures = futures.flatten(0, 1).detach().requires_grad_()  # (batch * future, time, channel)
         predicted = predict(model, futures, levels, guidance.goal_strength)
-        # One score per plan; the guide sees the plans of a future side by side, so that it needs to know of one goal per plan only.
+        # The guide knows of one goal per plan, so it is shown one future of every plan at a time.
         plans = predicted[:, FIRST_PLANNED:].unflatten(0, (batch, num_futures))
         scores = sum(guidance.guide(model.codec.decode(plans[:, future])) for future in range(num_futures))
         (gradient,) = torch.autograd.grad(scores.sum(), futures)
@@ -113,10 +116,11 @@ def monte_carlo_gradient(
 def draw_futures(
     model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, "time"], num_futures: int, generators
 ) -> Float[Tensor, "batch future time channel"]:
-    """Return N copies of ``tokens`` whose uncertain tokens, the ones about to be committed excepted, are drawn independently.
+    """Return N copies of ``tokens`` whose uncertain tokens, the ones about to be committed excepted, are drawn
+    independently.
 
-    One step backward, one forward (App. B.5): from level k down to k/2 along the model's prediction, and back up with new noise. Pure noise is
-    simply drawn anew, which is what the same formula gives there.
+    One step backward, one forward (App. B.5): from level k down to k/2 along the model's prediction, and back up with
+    new noise. Pure noise is simply drawn anew, which is what the same formula gives there.
     """
     uncertain = levels > 0
     committed = levels == torch.where(uncertain, levels, model.config.num_levels).min()
@@ -127,5 +131,5 @@ def draw_futures(
     kept = torch.where(levels == model.config.num_levels, 0.0, alpha_bar / lower_alpha_bar.clamp_min(1e-12))
     noise = draw_noise((num_futures, *tokens.shape[1:]), generators, tokens.device)
     noise = noise * model.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)
-    forward = add_noise(backward[:, None], kept.expand(*noise.shape[:-1]), noise)
+    forward = add_noise(backward[:, None].expand_as(noise), kept.expand(noise.shape[:-1]), noise)
     return torch.where(redrawn[:, None], forward, tokens[:, None])

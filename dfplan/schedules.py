@@ -1,7 +1,8 @@
 """Scheduling matrices (§3.2, App. B.7, C.2): which noise level every token has after every step of sampling.
 
-Row m holds the level of every token after m sampling steps: the first row is pure noise (``num_levels``), the last row is clean (0), and
-levels never rise down a column. Which matrix is used is a choice at sampling time: the same weights follow any of them.
+Row m holds the level of every token after m sampling steps: the first row is pure noise (``num_levels``), the last
+row is clean (0), and levels never rise down a column. Which matrix is used is a choice at sampling time: the same
+weights follow any of them.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,8 @@ def pyramid(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) ->
     Args:
         num_tokens: tokens in the plan.
         num_levels: sampling levels; level ``num_levels`` is pure noise, level 0 is clean.
-        uncertainty_scale: sampling steps by which a token lags behind its predecessor; 0 denoises the full sequence at once.
+        uncertainty_scale: sampling steps by which a token lags behind its predecessor; 0 denoises the full sequence
+            at once.
 
     Raises:
         ValueError: if a count is below 1 or ``uncertainty_scale`` is negative.
@@ -82,7 +84,11 @@ def scheduling_matrix(
         return SCHEDULES[schedule](num_tokens, sampling_steps, uncertainty_scale) * num_levels // sampling_steps
     matrix = torch.as_tensor(schedule)
     if matrix.ndim != 2 or matrix.shape[1] != num_tokens or matrix.is_floating_point():
-        raise InputError(f"a schedule of shape {tuple(matrix.shape)}, {matrix.dtype} does not fit (row, {num_tokens}) integers.")
+        raise InputError(
+            f"a schedule of shape {tuple(matrix.shape)}, {matrix.dtype} does not fit (row, {num_tokens}) integers."
+        )
     if (matrix[0] != num_levels).any() or (matrix[-1] != 0).any() or (matrix.diff(dim=0) > 0).any():
-        raise InputError(f"a schedule must fall from {num_levels} in its first row to 0 in its last and never rise in between.")
+        raise InputError(
+            f"a schedule must fall from {num_levels} in its first row to 0 in its last and never rise in between."
+        )
     return matrix.long()

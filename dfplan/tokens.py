@@ -4,10 +4,11 @@ A sequence is ``[goal, start, token 1, ..., token N]``, time being its second ax
 
 * ``goal``: where the segment ends, in the first ``goal_dim`` channels, zeros elsewhere;
 * ``start``: the current observation, in the first ``observation_dim`` channels, zeros elsewhere;
-* token i stacks ``frame_stack`` steps of [observation after the step, action of the step, reward of the observation after it].
+* token i stacks ``frame_stack`` steps of [observation after the step, action of the step, reward of the observation
+  after it].
 
-The paper has no goal token. Here the goal is one more token with a noise level: level 0 conditions on it, level K masks it and leaves
-the paper's unconditional model.
+The paper has no goal token. Here the goal is one more token with a noise level: level 0 conditions on it, level K
+masks it and leaves the paper's unconditional model.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Statistics:
     def of(cls, dataset: dict[str, np.ndarray]) -> "Statistics":
         """Return the statistics of a D4RL dataset.
 
-        Rewards are shifted and scaled to [-1, 1] instead: a sparse reward in units of its own deviation reaches 10 and drowns the rest.
+        Rewards are shifted and scaled to [-1, 1] instead: a sparse reward in units of its own deviation reaches 10
+        and drowns the rest.
         """
         observations, actions, rewards = dataset["observations"], dataset["actions"], dataset["rewards"]
         low, high = float(rewards.min()), float(rewards.max())
@@ -44,7 +46,10 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """A batch of trajectories in environment units; ``rewards[:, t]`` is about ``observations[:, t]``, the state after ``actions[:, t]``."""
+    """A batch of trajectories in environment units.
+
+    ``rewards[:, t]`` is about ``observations[:, t]``, the state after ``actions[:, t]``.
+    """
 
     observations: Float[Tensor, "batch step observation"]
     actions: Float[Tensor, "batch step action"]
@@ -93,7 +98,7 @@ class TrajectoryCodec(nn.Module):
         return nn.functional.pad(normalised, (0, self.config.token_dim - size))[:, None]
 
     def used_channels(self, num_tokens: int) -> Bool[Tensor, "time channel"]:
-        """Return which channels of a sequence with ``num_tokens`` planned tokens carry anything; the rest is padding."""
+        """Return which channels carry anything in a sequence of ``num_tokens`` planned tokens; the rest is padding."""
         used = torch.ones(FIRST_PLANNED + num_tokens, self.config.token_dim, dtype=torch.bool, device=self.mean.device)
         used[GOAL, self.config.goal_dim :] = False
         used[START, self.config.observation_dim :] = False

@@ -1,16 +1,16 @@
-"""Training (Alg. 1): draw windows, draw a level per token, predict x0; with EMA, autocast, and a state that survives a kill.
+"""Training (Alg. 1): draw windows, draw a level per token, predict x0; with EMA, autocast, and a state that survives
+a kill.
 
-Every update draws from a generator seeded with (seed, step), so a resumed run continues exactly as an uninterrupted one.
+Every update draws from a generator seeded with (seed, step), so a resumed run continues exactly as an uninterrupted
+one.
 """
 
-import contextlib
 import copy
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from dfplan.data import WindowSampler
 from dfplan.devices import bfloat16_pays
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
+from dfplan.envs.files import replaced
 from dfplan.levels import draw_levels
 from dfplan.tokens import Statistics
 
@@ -54,7 +55,9 @@ class Progress:
 class Trainer:
     """Trains one model on one dataset, keeping its files in a folder."""
 
-    def __init__(self, recipe: Recipe, dataset: dict[str, np.ndarray], output: str | Path, device: torch.device, info: dict):
+    def __init__(
+        self, recipe: Recipe, dataset: dict[str, np.ndarray], output: str | Path, device: torch.device, info: dict
+    ):
         self.recipe, self.config = recipe, recipe.training
         self.output, self.device, self.info = Path(output), device, info
         torch.manual_seed(self.config.seed)
@@ -62,13 +65,18 @@ class Trainer:
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.windows = WindowSampler(dataset, recipe.model, self.config)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, betas=(0.9, 0.99), fused=True
+            self.model.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            betas=(0.9, 0.99),
+            fused=True,
         )
         self.autocast = bfloat16_pays(device)
         self.step = 0
 
     def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> DiffusionForcing:
         """Train from the present step to the last, saving now and then, and return the averaged model."""
+        self.save()
         saved = logged = time.monotonic()
         tokens_per_step = self.config.batch_size * self.recipe.model.num_tokens
         bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step", mininterval=1.0)
@@ -120,6 +128,11 @@ class Trainer:
     def _progress(self, loss: float, tokens_per_second: float) -> Progress:
         return Progress(self.step, loss, learning_rate(self.config, self.step - 1), tokens_per_second)
 
+    def set_steps(self, steps: int) -> None:
+        """Change the number of updates before the first."""
+        self.config = replace(self.config, steps=steps)
+        self.recipe = replace(self.recipe, training=self.config)
+
     def seconds_per_step(self) -> float:
         """Return the duration of an update, measured on a copy that is thrown away."""
         probe = copy.copy(self)
@@ -140,9 +153,9 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with _replacing(self.output / STATE_NAME) as unfinished:
+        with replaced(self.output / STATE_NAME) as unfinished:
             torch.save(state, unfinished)
-        with _replacing(self.output / RECIPE_NAME) as unfinished:
+        with replaced(self.output / RECIPE_NAME) as unfinished:
             unfinished.write_text(json.dumps(asdict(self.recipe), indent=2))
         save_checkpoint(self.output / FILE_NAME, self.ema, {**self.info, "step": self.step})
 
@@ -175,18 +188,3 @@ def saved_recipe(output: str | Path) -> Recipe:
         return Recipe(ModelConfig(**saved["model"]), TrainingConfig(**saved["training"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"there is no run to resume in {output}: {error}.") from error
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of ``path`` when all went well."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)

@@ -11,8 +11,8 @@ from dfplan.envs.errors import (
     natural_number,
     non_negative_number,
     positive_integer,
-    writable_folder,
 )
+from dfplan.envs.files import writable_folder
 from dfplan.envs.layouts import maze_name
 
 

@@ -6,7 +6,6 @@ A data set is a dictionary of arrays with D4RL's keys, see ``demonstrations.COLU
 import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 import h5py
@@ -14,6 +13,7 @@ import numpy as np
 
 from dfplan.envs.demonstrations import COLUMNS, DATASET_NOISE, Dataset, generate
 from dfplan.envs.errors import InputError
+from dfplan.envs.files import replaced
 from dfplan.envs.layouts import Layout, maze_layout
 
 __all__ = ["DATASET_ROWS", "cache_folder", "generate", "load_dataset", "read_hdf5", "write_hdf5"]
@@ -62,17 +62,9 @@ def write_hdf5(path: str | Path, dataset: Dataset) -> None:
     Raises:
         InputError: if the file cannot be written.
     """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unfinished-") as folder:
-            unfinished = Path(folder) / "data.hdf5"
-            with h5py.File(unfinished, "w") as file:
-                for key, column in dataset.items():
-                    file.create_dataset(key, data=column)
-            os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"cannot write the data set {path}: {error.strerror or error}.") from error
+    with replaced(path) as unfinished, h5py.File(unfinished, "w") as file:
+        for key, column in dataset.items():
+            file.create_dataset(key, data=column)
 
 
 def read_hdf5(path: str | Path) -> Dataset:

@@ -3,10 +3,8 @@
 import argparse
 import functools
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import NoReturn
 
 
@@ -87,18 +85,3 @@ def _number(text: str, kind: Callable, is_allowed: Callable[..., bool], expected
     if number is None or not is_allowed(number):
         raise argparse.ArgumentTypeError(f"expected {expected}, not {text!r}")
     return number
-
-
-def writable_folder(path: str | Path) -> Path:
-    """Return the folder, made if need be, after a file has been written to it and removed again.
-
-    Raises:
-        InputError: if it cannot be made or written to.
-    """
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise InputError(f"cannot write to the folder {path}: {error.strerror or error}.") from error

@@ -52,16 +52,6 @@ def test_numbers_on_the_command_line_are_checked(kind, good, bad):
             parser.parse_args([f"--number={text}"])
 
 
-def test_a_writable_folder_is_made_and_left_empty(tmp_path):
-    assert list(errors.writable_folder(tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_a_folder_below_a_file_is_an_input_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write to the folder"):
-        errors.writable_folder(tmp_path / "file" / "results")
-
-
 def test_the_help_shows_defaults_of_options_that_have_one():
     parser = CommandParser(prog="dfplan-data")
     parser.add_argument("--seed", default=3, help="seed")

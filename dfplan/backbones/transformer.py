@@ -1,6 +1,7 @@
 """The transformer backbone: (noisy tokens, levels) -> prediction of the clean tokens (App. C.1).
 
-Level K masks a token, so even without a causal mask plans of any length can be drawn: what lies beyond is simply not there.
+Level K masks a token, so even without a causal mask plans of any length can be drawn: what lies beyond is simply not
+there.
 """
 
 import math
@@ -17,7 +18,7 @@ MAX_PERIOD = 10_000  # of the sinusoidal embedding, in levels
 
 
 def sinusoidal_embedding(values: Int[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape dim"]:
-    """Return sines and cosines of ``values`` at ``dim / 2`` frequencies from 1 down to 1 / ``MAX_PERIOD`` (Vaswani et al. 2017)."""
+    """Return sines and cosines at ``dim / 2`` frequencies from 1 to 1 / ``MAX_PERIOD`` (Vaswani et al. 2017)."""
     frequencies = torch.exp(-math.log(MAX_PERIOD) * torch.arange(dim // 2, device=values.device) / (dim // 2))
     angles = values[..., None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
@@ -55,7 +56,9 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.mlp_norm = nn.LayerNorm(config.width)
         self.mlp = nn.Sequential(
-            nn.Linear(config.width, 4 * config.width), nn.GELU(approximate="tanh"), nn.Linear(4 * config.width, config.width)
+            nn.Linear(config.width, 4 * config.width),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(4 * config.width, config.width),
         )
 
     def forward(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:

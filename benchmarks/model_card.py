@@ -1,0 +1,47 @@
+"""The model card beside a checkpoint: what it is, how it was made, and what it scores."""
+
+import json
+import os
+from dataclasses import asdict
+
+from dfplan.benchmarks.evaluation import Evaluation
+from dfplan.benchmarks.report import COLUMNS, estimates, processor, versions
+from dfplan.config import Recipe
+
+CARD_NAME = "README.md"
+
+
+def model_card(recipe: Recipe, evaluations: dict[str, Evaluation], command: str) -> str:
+    """Return the card in Markdown."""
+    conditions = next(iter(evaluations.values())).conditions
+    training = recipe.training
+    source = f"generated, seed {training.seed}" if training.dataset == "generate" else training.dataset
+    return f"""\
+# Diffusion Forcing on {conditions.env_id}
+
+Trained by `{command}`:
+{training.steps} updates of {training.batch_size} windows of {recipe.model.horizon} steps,
+from {training.rows or "all"} rows ({source}).
+Versions: {", ".join(f"{name} {number}" for name, number in versions().items())}; {processor()}, {os.cpu_count()} cores.
+
+## Scores
+
+{conditions.episodes} episodes, seed {conditions.seed}, {conditions.goal} goal; 95% bootstrap intervals in brackets.
+
+{_scores(evaluations)}
+
+## Recipe
+
+```json
+{json.dumps(asdict(recipe), indent=2)}
+```
+"""
+
+
+def _scores(evaluations: dict[str, Evaluation]) -> str:
+    columns = {name: estimates(evaluation) for name, evaluation in evaluations.items()}
+    rows = ["| mode | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
+    for mode, values in columns.items():
+        cells = (f"{values[name]:{spec}}" for name, (_, spec) in COLUMNS.items())
+        rows.append(f"| {mode} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)

@@ -1,0 +1,169 @@
+"""``dfplan-train``: data, training, TensorBoard, periodic evaluation, and a checkpoint with its model card."""
+
+import shlex
+import sys
+from argparse import Namespace
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from dfplan.agents.planner import DFPlanner, PlannerConfig
+from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate, first_observation
+from dfplan.benchmarks.figures import plan_over_maze
+from dfplan.benchmarks.model_card import CARD_NAME, model_card
+from dfplan.config import RECIPES, Recipe
+from dfplan.devices import find_device
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.datasets import load_dataset
+from dfplan.envs.errors import (
+    CommandParser,
+    InputError,
+    exit_two_on_input_error,
+    natural_number,
+    positive_integer,
+    positive_number,
+)
+from dfplan.envs.files import replaced, writable_folder
+from dfplan.envs.layouts import LAYOUTS, maze_name
+from dfplan.training import RECIPE_NAME, Progress, Trainer, saved_recipe
+
+PERIODIC_EPISODES = 20
+SHOWN_PLANS = 6
+
+
+@exit_two_on_input_error
+def main() -> None:
+    """Run the command; everything the user gave is checked before anything is computed."""
+    arguments = _parser().parse_args()
+    maze, device = maze_name(arguments.maze), find_device(arguments.device)
+    recipe = _recipe(arguments, maze)
+    folder = writable_folder(arguments.output)
+    dataset = load_dataset(maze, recipe.training.dataset, recipe.training.rows, recipe.training.seed, progress=True)
+    trainer = Trainer(recipe, dataset, folder, device, {"env_id": f"maze2d-{maze}-v1"})
+    if arguments.resume:
+        trainer.resume()
+    elif arguments.minutes:
+        trainer.set_steps(max(1, round(arguments.minutes * 60 / trainer.seconds_per_step())))
+    with SummaryWriter(folder / "tensorboard") as writer:
+        reporter = Reporter(writer, trainer, maze, arguments.evaluate_every)
+        try:
+            model = trainer.run(reporter)
+        except KeyboardInterrupt:
+            trainer.save()
+            sys.exit(f"\nstopped after {trainer.step} steps, all saved; go on with --resume.")
+    if arguments.episodes:
+        write_card(
+            trainer,
+            model,
+            Conditions(f"maze2d-{maze}-v1", arguments.episodes),
+            folder,
+            _command(arguments, trainer.recipe),
+        )
+    print(f"the checkpoint is {folder}; try dfplan-bench maze2d-{maze} --checkpoint {folder}")
+
+
+class Reporter:
+    """Tells TensorBoard of every logged update, and now and then what the averaged model plans and scores."""
+
+    def __init__(self, writer: SummaryWriter, trainer: Trainer, maze: str, evaluate_every: int):
+        self.writer, self.trainer, self.maze, self.evaluate_every = writer, trainer, maze, evaluate_every
+        self.next_evaluation = trainer.step + evaluate_every
+
+    def __call__(self, progress: Progress) -> None:
+        """Write loss, learning rate and throughput; evaluate when it is time."""
+        self.writer.add_scalar("train/loss", progress.loss, progress.step)
+        self.writer.add_scalar("train/learning_rate", progress.learning_rate, progress.step)
+        self.writer.add_scalar("train/tokens_per_second", progress.tokens_per_second, progress.step)
+        if self.evaluate_every and progress.step >= self.next_evaluation:
+            self.next_evaluation += self.evaluate_every
+            self._evaluate(self.trainer.ema, progress.step)
+
+    def _evaluate(self, model: DiffusionForcing, step: int) -> None:
+        agent = DFPlanner(model, PlannerConfig())
+        evaluation = evaluate(agent, Conditions(f"maze2d-{self.maze}-v1", PERIODIC_EPISODES), f"evaluation at {step}")
+        for name, values in evaluation.scores.items():
+            self.writer.add_scalar(f"evaluation/{name}", values[values == values].mean(), step)  # NaN: never arrived
+        self.writer.add_figure("plans", self._plans(agent), step)
+        self.writer.flush()
+
+    def _plans(self, agent: DFPlanner):
+        conditions = Conditions(f"maze2d-{self.maze}-v1", SHOWN_PLANS)
+        observation, goal = first_observation(agent, conditions)
+        agent.reset(goal=goal, seed=0)
+        plan = agent.plan(observation.repeat(SHOWN_PLANS, axis=0))
+        return plan_over_maze(LAYOUTS[self.maze], plan.observations[..., :2], goal, f"{SHOWN_PLANS} plans")
+
+
+def write_card(trainer: Trainer, model: DiffusionForcing, conditions: Conditions, folder: Path, command: str) -> None:
+    """Evaluate the finished model and write its card beside it."""
+    evaluations: dict[str, Evaluation] = {}
+    for mode in ("planner", "policy"):
+        agent = DFPlanner(model, PlannerConfig(mode=mode))
+        evaluations[mode] = evaluate(agent, conditions, mode)
+    with replaced(folder / CARD_NAME) as unfinished:
+        unfinished.write_text(model_card(trainer.recipe, evaluations, command), encoding="utf-8")
+
+
+def _recipe(arguments: Namespace, maze: str) -> Recipe:
+    """Return the recipe of the run that is resumed, or the maze's own with what the command line changes."""
+    if arguments.resume:
+        recipe = saved_recipe(arguments.output)
+        if arguments.steps and arguments.steps != recipe.training.steps:
+            raise InputError(
+                f"the run in {arguments.output} has {recipe.training.steps} steps, not {arguments.steps}; "
+                "leave --steps out to go on with it."
+            )
+        return recipe
+    if (arguments.output / RECIPE_NAME).exists():
+        raise InputError(
+            f"{arguments.output} holds a run already; add --resume to go on with it, or choose another --output."
+        )
+    fields = ("steps", "batch_size", "dataset", "rows", "seed")
+    changes = {name: getattr(arguments, name) for name in fields if getattr(arguments, name) is not None}
+    if "dataset" in changes and "rows" not in changes:
+        changes["rows"] = None
+    recipe = RECIPES[maze]
+    return replace(recipe, training=replace(recipe.training, **changes))
+
+
+def _command(arguments: Namespace, recipe: Recipe) -> str:
+    """Return the command that trains the same checkpoint."""
+    training, default = asdict(recipe.training), asdict(RECIPES[maze_name(arguments.maze)].training)
+    words = ["dfplan-train", f"maze2d-{maze_name(arguments.maze)}", "--output", str(arguments.output)]
+    for name, value in training.items():
+        if value != default[name]:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="dfplan-train", description="Train a Diffusion Forcing model on a D4RL maze.")
+    parser.add_argument("maze", help="maze2d-umaze, maze2d-medium, maze2d-large; the -v1 may be left out")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of the run: checkpoint, card, state, TensorBoard"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--minutes", type=positive_number, help="train about so long; the number of steps is measured once"
+    )
+    length.add_argument("--steps", type=positive_integer, help="updates (default: the maze's recipe)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --output, with its settings")
+    parser.add_argument("--dataset", help="generate (default), d4rl, or the path of a D4RL HDF5 file")
+    parser.add_argument("--rows", type=positive_integer, help="rows of the data set to use")
+    parser.add_argument(
+        "--seed", type=natural_number, help="decides data, initial weights, batches and noise (default: 0)"
+    )
+    parser.add_argument("--batch-size", type=positive_integer)
+    parser.add_argument(
+        "--evaluate-every", type=natural_number, default=1000, help="steps between evaluations; 0 for none"
+    )
+    parser.add_argument(
+        "--episodes", type=natural_number, default=100, help="episodes of the model card; 0 for no card"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

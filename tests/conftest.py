@@ -1,0 +1,43 @@
+"""Small models that all tests share; one thread each, so that a test run leaves the machine usable."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import pytest
+import torch
+
+from dfplan.config import ModelConfig
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.tokens import Statistics
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny_config() -> ModelConfig:
+    return ModelConfig(frame_stack=2, num_tokens=4, num_levels=100, width=16, depth=1, num_heads=2)
+
+
+@pytest.fixture
+def tiny_model(tiny_config) -> DiffusionForcing:
+    torch.manual_seed(0)
+    statistics = Statistics(
+        np.array([3, 4, 0, 0, 0, 0, 0.5], np.float32), np.array([2, 2, 3, 3, 1, 1, 0.5], np.float32)
+    )
+    return DiffusionForcing(tiny_config, statistics).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_dataset() -> dict[str, np.ndarray]:
+    """Two demonstrations of 30 and 20 rows along x; row t of the first stands at x = t / 10."""
+    x = np.concatenate([np.arange(30), np.arange(20)]) / 10
+    observations = np.stack([x, np.ones(50), np.full(50, 2.0), np.zeros(50)], axis=1).astype(np.float32)
+    return {
+        "observations": observations,
+        "actions": np.stack([x, -x], axis=1).astype(np.float32),
+        "rewards": (x > 2.5).astype(np.float32),
+        "timeouts": np.zeros(50, bool),
+        "infos/goal": np.repeat(np.array([[2.9, 1.0], [1.9, 1.0]], np.float32), [30, 20], axis=0),
+    }

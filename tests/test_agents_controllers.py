@@ -1,0 +1,54 @@
+import numpy as np
+
+from dfplan.agents.controllers import LOOKAHEAD, POSITION_GAIN, Diffused, ProportionalDerivative, Pursuit
+
+
+def straight_plan(steps=100, speed=0.02):
+    """A walk along x from the origin, ``speed`` a step."""
+    observations = np.zeros((1, steps, 4))
+    observations[0, :, 0] = speed * np.arange(1, steps + 1)
+    return observations
+
+
+def test_diffused_executes_the_planned_actions_in_order_within_the_limits():
+    actions = np.array([[[0.1, 0.2], [3.0, -3.0]]])
+    controller = Diffused(np.zeros((1, 2, 4)), actions)
+    assert controller.act(np.zeros((1, 4))).tolist() == [[0.1, 0.2]]
+    assert controller.act(np.zeros((1, 4))).tolist() == [[1.0, -1.0]]
+
+
+def test_pd_pushes_towards_the_planned_position_and_velocity_of_the_step():
+    plan = np.array([[[0.05, 0.0, 0.1, 0.0], [0.0, -1.0, 0.0, 0.0]]])
+    controller = ProportionalDerivative(plan, None)
+    np.testing.assert_allclose(controller.act(np.zeros((1, 4))), [[0.6, 0.0]])
+    np.testing.assert_allclose(controller.act(np.zeros((1, 4))), [[0.0, -1.0]])
+
+
+def test_pursuit_aims_at_the_point_ahead_of_the_nearest_one_of_the_way():
+    controller = Pursuit(straight_plan(), None)
+    at_the_tenth = np.array([[0.2, 0.0, 0.0, 0.0]])
+    action = controller.act(at_the_tenth)
+    assert controller.progress.tolist() == [9]
+    np.testing.assert_allclose(action, np.clip([[POSITION_GAIN * 0.02 * LOOKAHEAD, 0.0]], -1, 1))
+
+
+def test_pursuit_never_goes_back_on_its_way():
+    controller = Pursuit(straight_plan(), None)
+    controller.act(np.array([[0.4, 0.0, 0.0, 0.0]]))
+    controller.act(np.array([[0.0, 0.0, 0.0, 0.0]]))
+    assert controller.progress.tolist() == [19]
+
+
+def test_pursuit_holds_at_the_end_of_the_plan():
+    controller = Pursuit(straight_plan(steps=20), None)
+    for _ in range(3):
+        action = controller.act(np.array([[0.4, 0.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(action, [[0.0, 0.0]], atol=1e-9)
+
+
+def test_each_episode_is_pursued_on_its_own():
+    plans = np.concatenate([straight_plan(), -straight_plan()])
+    states = np.array([[0.2, 0, 0, 0], [-0.1, 0, 0, 0]])
+    together = Pursuit(plans, None).act(states)
+    alone = [Pursuit(plans[row : row + 1], None).act(states[row : row + 1])[0] for row in range(2)]
+    np.testing.assert_array_equal(together, alone)

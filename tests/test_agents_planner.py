@@ -1,0 +1,192 @@
+import numpy as np
+import pytest
+
+from dfplan.agents import DFPlanner, PlannerConfig
+from dfplan.agents.planner import MONTE_CARLO_GUIDANCE
+from dfplan.checkpoint import save_checkpoint
+from dfplan.envs.errors import InputError
+
+START = np.array([1.0, 1.0, 0.0, 0.0])
+GOAL = np.array([2.0, 3.0])
+
+
+@pytest.fixture
+def agent(tiny_model):
+    return DFPlanner(tiny_model, PlannerConfig(open_loop_horizon=4))
+
+
+def test_one_observation_gives_one_action_and_a_batch_gives_a_batch(agent):
+    agent.reset(goal=GOAL, seed=0)
+    action = agent.act(START)
+    assert action.shape == (2,) and action.dtype == np.float32 and (np.abs(action) <= 1).all()
+    agent.reset(goal=GOAL, seed=0)
+    assert agent.act(np.stack([START, START])).shape == (2, 2)
+
+
+def test_an_episode_is_the_same_alone_and_beside_others(agent):
+    observations = np.random.default_rng(0).normal(size=(3, 10, 4))
+    agent.reset(goal=np.stack([GOAL, GOAL + 1, GOAL]), seed=[5, 6, 7])
+    together = np.stack([agent.act(observations[:, step]) for step in range(10)], axis=1)
+    agent.reset(goal=GOAL + 1, seed=6)
+    alone = np.stack([agent.act(observations[1, step]) for step in range(10)])
+    np.testing.assert_array_equal(together[1], alone)
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(agent):
+    plans = []
+    for seed in (1, 1, 2):
+        agent.reset(goal=GOAL, seed=seed)
+        plans.append(agent.plan(START).observations)
+    assert np.array_equal(plans[0], plans[1]) and not np.allclose(plans[0], plans[2])
+
+
+def test_a_plan_has_observations_actions_rewards_and_levels_in_environment_units(agent):
+    agent.reset(goal=GOAL, seed=0)
+    plan = agent.plan(START, horizon=5)  # two frames a token: rounded up to six
+    assert plan.observations.shape == (6, 4) and plan.actions.shape == (6, 2)
+    assert plan.rewards.shape == (6,) and plan.levels.tolist() == [0] * 6
+    assert agent.plan(np.stack([START])).observations.shape == (1, 8, 4)
+
+
+def test_the_rows_of_a_plan_show_it_from_noise_to_clean(agent):
+    agent.reset(goal=GOAL, seed=0)
+    plan = agent.plan(START, keep_rows=True)
+    levels = [row_levels[0] for _, row_levels in plan.rows]
+    assert levels == sorted(levels, reverse=True) and levels[0] == 100 and levels[-1] == 0
+    np.testing.assert_array_equal(plan.rows[-1][0], plan.observations)
+
+
+def test_it_replans_after_the_open_loop_horizon(agent):
+    agent.reset(goal=GOAL, seed=0)
+    for _ in range(9):
+        agent.act(START)
+    assert len(agent.plan_seconds) == 3
+
+
+def test_the_policy_looks_one_token_ahead_and_the_mode_can_be_changed(agent):
+    agent.mode = "policy"
+    agent.reset(goal=GOAL, seed=0)
+    assert agent.plan(START).observations.shape == (2, 4)
+    for _ in range(4):
+        agent.act(START)
+    assert len(agent.plan_seconds) == 2
+    agent.mode = "planner"
+    assert agent.plan(START).observations.shape == (8, 4)
+    with pytest.raises(InputError, match="did you mean planner"):
+        agent.mode = "planer"
+
+
+def test_nothing_is_planned_beyond_the_end_of_the_episode(agent):
+    agent.reset(goal=GOAL, seed=0, num_steps=7)
+    for _ in range(4):
+        agent.act(START)
+    assert agent.plan(START).observations.shape == (4, 4)
+
+
+def test_dictionary_observations_bring_their_goal(agent):
+    agent.reset(seed=0)
+    from_dictionary = agent.act({"observation": START, "achieved_goal": START[:2], "desired_goal": GOAL})
+    agent.reset(goal=GOAL, seed=0)
+    assert np.array_equal(from_dictionary, agent.act(START))
+
+
+def test_without_a_goal_it_plans_unconditionally(agent):
+    agent.reset(seed=0)
+    without = agent.plan(START).observations
+    agent.reset(goal=GOAL, seed=0)
+    assert not np.allclose(agent.plan(START).observations, without)
+
+
+@pytest.mark.parametrize("controller", ["diffused", "pd", "pursuit"])
+def test_every_controller_acts_within_the_limits(tiny_model, controller):
+    agent = DFPlanner(tiny_model, PlannerConfig(controller=controller))
+    agent.reset(goal=GOAL, seed=0)
+    actions = np.stack([agent.act(START) for _ in range(12)])
+    assert actions.shape == (12, 2) and (np.abs(actions) <= 1).all()
+
+
+def test_monte_carlo_guidance_changes_the_plan_and_needs_a_goal(tiny_model):
+    plans = []
+    for scale in (0.0, 3.0):
+        agent = DFPlanner(tiny_model, PlannerConfig(**(MONTE_CARLO_GUIDANCE | {"guidance_scale": scale})))
+        agent.reset(goal=GOAL, seed=0)
+        plans.append(agent.plan(START).observations)
+    assert not np.allclose(*plans)
+    agent.reset(seed=0)
+    with pytest.raises(InputError, match="needs a goal"):
+        agent.plan(START)
+
+
+def test_a_guide_of_the_users_own_steers_the_plan(tiny_model):
+    def upwards(plan):
+        return plan.observations[..., 1].sum(dim=1)
+
+    heights = []
+    for scale in (0.0, 5.0):
+        agent = DFPlanner(tiny_model, PlannerConfig(guide=upwards, guidance_scale=scale, sampling_steps=10))
+        agent.reset(goal=GOAL, seed=0)
+        heights.append(agent.plan(START).observations[:, 1].mean())
+    assert heights[1] > heights[0]
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        (np.zeros(3), r"expects observations of shape \(4,\)"),
+        (np.array([1, 1, np.nan, 0]), "not finite"),
+        (np.zeros((2, 3, 4)), "expects observations"),
+        ("north", "not an array of numbers"),
+    ],
+)
+def test_bad_observations_are_answered_in_a_sentence(agent, observation, message):
+    agent.reset(goal=GOAL, seed=0)
+    with pytest.raises(InputError, match=message):
+        agent.act(observation)
+
+
+def test_a_batch_that_changes_within_an_episode_is_refused(agent):
+    agent.reset(goal=GOAL, seed=0)
+    agent.act(START)
+    with pytest.raises(InputError, match=r"call reset\(\)"):
+        agent.act(np.stack([START, START]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "polcy"}, "did you mean policy"),
+        ({"controller": "pid"}, "did you mean pd"),
+        ({"guide": "gaol_distance"}, "did you mean goal_distance"),
+        ({"open_loop_horizon": 0}, "at least 1"),
+        ({"horizon": -5}, "at least 1 step"),
+        ({"observation_level": 2.0}, r"\[0, 1\]"),
+    ],
+)
+def test_impossible_settings_are_answered_in_a_sentence(settings, message):
+    with pytest.raises(InputError, match=message):
+        PlannerConfig(**settings)
+
+
+def test_a_horizon_beyond_the_models_is_refused(agent):
+    agent.reset(goal=GOAL, seed=0)
+    with pytest.raises(InputError, match="does not fit the model's 1 to 8"):
+        agent.plan(START, horizon=9)
+
+
+def test_an_agent_is_saved_and_loaded_with_its_settings_given_anew(agent, tmp_path):
+    agent.save(tmp_path / "run")
+    agent.save(tmp_path / "file.safetensors")
+    agent.reset(goal=GOAL, seed=0)
+    for path in (tmp_path / "run", tmp_path / "file.safetensors"):
+        loaded = DFPlanner.load(path, device="cpu", open_loop_horizon=4)
+        loaded.reset(goal=GOAL, seed=0)
+        np.testing.assert_array_equal(loaded.plan(START).observations, agent.plan(START).observations)
+        agent.reset(goal=GOAL, seed=0)
+
+
+def test_an_unknown_setting_or_device_is_named(tiny_model, tmp_path):
+    save_checkpoint(tmp_path / "x.safetensors", tiny_model, {})
+    with pytest.raises(InputError, match="did you mean horizon"):
+        DFPlanner.load(tmp_path / "x.safetensors", horzon=3)
+    with pytest.raises(InputError, match="no device 'gpu'"):
+        DFPlanner.load(tmp_path / "x.safetensors", device="gpu")

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dfplan.checkpoint import FILE_NAME, SHIPPED, find_checkpoint, load_checkpoint, save_checkpoint
+from dfplan.envs.errors import InputError
+
+
+def test_a_checkpoint_returns_weights_statistics_configuration_and_info(tiny_model, tmp_path):
+    save_checkpoint(tmp_path / FILE_NAME, tiny_model, {"env_id": "maze2d-umaze-v1"})
+    model, info = load_checkpoint(tmp_path / FILE_NAME)
+    assert model.config == tiny_model.config and info == {"env_id": "maze2d-umaze-v1"}
+    for name, value in tiny_model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+
+
+def test_a_truncated_checkpoint_is_refused_in_a_sentence(tiny_model, tmp_path):
+    path = tmp_path / FILE_NAME
+    save_checkpoint(path, tiny_model, {})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="not a readable safetensors checkpoint"):
+        load_checkpoint(path)
+
+
+def test_weights_of_another_program_are_refused(tmp_path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="not a dfplan checkpoint"):
+        load_checkpoint(tmp_path / "other.safetensors")
+
+
+def test_weights_that_do_not_fit_their_configuration_are_refused(tiny_model, tmp_path):
+    metadata = {"format": "dfplan-1", "config": json.dumps({"width": 64}), "info": "{}"}
+    save_file({"weight": torch.zeros(2)}, tmp_path / "x.safetensors", metadata)
+    with pytest.raises(InputError, match="do not fit"):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
+def test_checkpoints_are_found_by_name_folder_and_file(tiny_model, tmp_path):
+    save_checkpoint(tmp_path / FILE_NAME, tiny_model, {})
+    assert find_checkpoint(tmp_path) == find_checkpoint(tmp_path / FILE_NAME) == tmp_path / FILE_NAME
+    for name in ("maze2d-large", "maze2d-large-v1"):
+        assert find_checkpoint(name) == SHIPPED / "maze2d-large.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("maze2d-lrage", "did you mean maze2d-large"),
+        ("runs/none", "no checkpoint file"),
+        ("none.safetensors", "no checkpoint file"),
+    ],
+)
+def test_a_missing_checkpoint_is_said_to_be_missing(name, message):
+    with pytest.raises(InputError, match=message):
+        find_checkpoint(name)
+
+
+def test_an_empty_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match=f"holds no {FILE_NAME}"):
+        find_checkpoint(tmp_path)
+
+
+def test_a_failed_save_keeps_the_file_that_was_there(tiny_model, tmp_path):
+    path = tmp_path / FILE_NAME
+    save_checkpoint(path, tiny_model, {})
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_checkpoint(path, tiny_model, {"not JSON": object()})
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("maze", ["umaze", "medium", "large"])
+def test_a_checkpoint_below_ten_megabytes_ships_for_each_maze_with_its_card(maze):
+    path = find_checkpoint(f"maze2d-{maze}")
+    assert path.stat().st_size < 10e6
+    _, info = load_checkpoint(path)
+    assert info["env_id"] == f"maze2d-{maze}-v1"
+    assert "## Scores" in path.with_suffix(".md").read_text()

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from dfplan.config import ModelConfig
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.loss import LOSS_WEIGHTS, min_snr, weighted_mse
+
+
+def test_clean_tokens_and_padding_count_for_nothing_in_the_loss():
+    prediction, target = torch.ones(1, 2, 2), torch.zeros(1, 2, 2)
+    prediction[0, 1] = torch.tensor([3.0, 100.0])
+    used = torch.tensor([[True, True], [True, False]])
+    assert weighted_mse(prediction, target, torch.tensor([[0.0, 1.0]]), used) == 9
+
+
+def test_min_snr_weights_fall_with_the_noise_and_are_one_where_it_is_weak():
+    weights = min_snr(torch.tensor([1.0, 0.9, 0.5, 0.0]))
+    assert weights.tolist() == pytest.approx([1, 1, 1 / 5, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("loss_weight", LOSS_WEIGHTS)
+def test_the_loss_falls_when_the_network_is_trained_on_one_window(tiny_model, loss_weight):
+    tiny_model.train().requires_grad_(True)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(4, 6, tiny_model.config.token_dim, generator=generator) * tiny_model.codec.used_channels(4)
+    levels = torch.randint(101, (4, 6), generator=generator)
+    noise = torch.randn(tokens.shape, generator=generator)
+    optimizer = torch.optim.Adam(tiny_model.parameters(), lr=1e-2)
+    first = None
+    for _ in range(60):
+        loss = tiny_model.loss(tokens, levels, noise, loss_weight)
+        first = first or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < first / 2
+
+
+@pytest.mark.parametrize("num_tokens", [1, 3, 20])
+def test_a_sequence_is_predicted_the_same_to_the_last_bit_alone_and_in_a_batch(num_tokens):
+    torch.manual_seed(0)
+    model = DiffusionForcing(ModelConfig(depth=1)).eval().requires_grad_(False)
+    noisy = torch.randn(33, 2 + num_tokens, model.config.token_dim)
+    levels = torch.randint(1001, (33, 2 + num_tokens))
+    together = model.predict_x0(noisy, levels)
+    for row in (0, 7, 32):
+        assert torch.equal(model.predict_x0(noisy[row : row + 1], levels[row : row + 1])[0], together[row])

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from dfplan.config import TrainingConfig
+from dfplan.levels import LEVEL_SAMPLERS, draw_levels, ramp
+from dfplan.tokens import FIRST_PLANNED, GOAL, START
+
+K = 100
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("name", LEVEL_SAMPLERS)
+def test_every_sampler_stays_within_the_levels_and_visits_noise(name):
+    levels = LEVEL_SAMPLERS[name](200, 6, K, generator())
+    assert levels.shape == (200, 6)
+    assert levels.min() >= 0 and levels.max() == K
+
+
+def test_independent_levels_are_uniform_and_uncorrelated_between_tokens():
+    levels = LEVEL_SAMPLERS["independent"](20_000, 2, K, generator()).double()
+    assert levels.mean() == pytest.approx(K / 2, abs=1)
+    assert torch.corrcoef(levels.T)[0, 1].abs() < 0.03
+
+
+def test_teacher_forcing_has_a_clean_past_one_noisy_token_and_a_masked_future():
+    for row in LEVEL_SAMPLERS["teacher_forcing"](50, 6, K, generator()).tolist():
+        now = next(time for time, level in enumerate(row) if level > 0)
+        assert row[:now] == [0] * now and row[now + 1 :] == [K] * (5 - now)
+
+
+def test_full_sequence_gives_all_tokens_one_level():
+    levels = LEVEL_SAMPLERS["full_sequence"](50, 6, K, generator())
+    assert (levels == levels[:, :1]).all() and levels[:, 0].unique().numel() > 20
+
+
+def test_ramps_never_fall_in_time_and_some_are_flat():
+    levels = ramp(500, 6, K, generator())
+    assert (levels.diff(dim=1) >= 0).all()
+    assert 0.3 < (levels.diff(dim=1) == 0).all(dim=1).float().mean() < 0.6
+
+
+def test_goals_are_clean_or_masked_and_starts_mostly_nearly_clean():
+    config = TrainingConfig(goal_known=0.9, start_known=0.8, start_level=0.05)
+    levels = draw_levels(config, 5000, 4, K, generator())
+    assert levels.shape == (5000, FIRST_PLANNED + 4)
+    assert set(levels[:, GOAL].tolist()) == {0, K}
+    assert (levels[:, GOAL] == 0).float().mean() == pytest.approx(0.9, abs=0.02)
+    assert (levels[:, START] < 0.05 * K).float().mean() == pytest.approx(0.8 + 0.2 * 0.05, abs=0.03)

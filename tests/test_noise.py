@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from dfplan.envs.errors import InputError
+from dfplan.noise import ALPHA_BARS, add_noise, alpha_bar_table, ddim_step, draw_noise
+
+
+@pytest.mark.parametrize("schedule", ALPHA_BARS)
+def test_level_0_is_exactly_clean_the_last_is_exactly_noise_and_every_level_in_between_is_noisier(schedule):
+    table = alpha_bar_table(schedule, num_levels=50, snr_scale=1 / 16)
+    assert table.shape == (51,) and table[0] == 1 and table[-1] == 0
+    assert (table.diff() < 0).all()
+
+
+def test_the_snr_scale_divides_the_signal_to_noise_ratio_of_every_level_between():
+    plain, shifted = (alpha_bar_table("cosine", 10, scale)[1:-1].double() for scale in (1.0, 1 / 16))
+    torch.testing.assert_close(shifted / (1 - shifted), plain / (1 - plain) / 16, rtol=1e-4, atol=0)
+
+
+def test_the_cosine_schedule_is_one_half_in_the_middle():
+    assert alpha_bar_table("cosine", 10)[5] == pytest.approx(0.5)
+
+
+def test_an_unknown_schedule_is_answered_with_the_near_match():
+    with pytest.raises(InputError, match="did you mean cosine"):
+        alpha_bar_table("cosin", 10)
+
+
+def test_noise_mixes_signal_and_noise_by_the_roots_of_alpha_bar():
+    x0, noise = torch.full((1, 2, 1), 2.0), torch.full((1, 2, 1), 10.0)
+    noisy = add_noise(x0, torch.tensor([[1.0, 0.36]]), noise)
+    torch.testing.assert_close(noisy[0, :, 0], torch.tensor([2.0, 0.6 * 2 + 0.8 * 10]))
+
+
+def test_a_ddim_step_with_the_true_x0_lands_on_the_same_noise_at_the_next_level():
+    x0, noise = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
+    now, later = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 0.8, 1.0])
+    stepped = ddim_step(add_noise(x0, now.expand(2, 3), noise), x0, now, later)
+    torch.testing.assert_close(stepped, add_noise(x0, later.expand(2, 3), noise))
+
+
+def test_a_ddim_step_copies_tokens_whose_level_stays_and_leaves_pure_noise_for_x0_when_cleaned_at_once():
+    noisy, x0 = torch.randn(1, 3, 4), torch.randn(1, 3, 4)
+    stepped = ddim_step(noisy, x0, torch.tensor([1.0, 0.3, 0.0]), torch.tensor([1.0, 0.3, 1.0]))
+    assert torch.equal(stepped[:, :2], noisy[:, :2])
+    torch.testing.assert_close(stepped[:, 2], x0[:, 2])
+
+
+def test_each_row_of_noise_depends_on_its_own_generator_only():
+    alone = draw_noise((3, 2), [torch.Generator().manual_seed(7)], "cpu")
+    beside = draw_noise((3, 2), [torch.Generator().manual_seed(seed) for seed in (1, 7)], "cpu")
+    assert torch.equal(alone[0], beside[1]) and not torch.equal(beside[0], beside[1])

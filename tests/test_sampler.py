@@ -1,0 +1,164 @@
+import pytest
+import torch
+
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.guidance import goal_distance, weighted_sum
+from dfplan.noise import alpha_bar_table
+from dfplan.sampler import Guidance, draw_futures, monte_carlo_gradient, predict, sample
+from dfplan.schedules import scheduling_matrix
+from dfplan.tokens import FIRST_PLANNED, GOAL, START
+
+KNOWN_LEVELS = torch.tensor([0, 0])
+
+
+def generators(batch, seed=0):
+    return [torch.Generator().manual_seed(seed + row) for row in range(batch)]
+
+
+def first_row(model, batch=2, num_tokens=4, schedule="pyramid", steps=4):
+    planned = scheduling_matrix(schedule, num_tokens, steps, model.config.num_levels, 1.0)
+    matrix = torch.cat([KNOWN_LEVELS.expand(len(planned), 2), planned], dim=1)
+    torch.manual_seed(1)
+    tokens = torch.randn(batch, FIRST_PLANNED + num_tokens, model.config.token_dim) * model.codec.used_channels(
+        num_tokens
+    )
+    return tokens, matrix
+
+
+class Gaussian(DiffusionForcing):
+    """The exact x0-prediction when every channel of every token is N(mean, std²)."""
+
+    def __init__(self, model, mean, std):
+        super().__init__(model.config)
+        self.codec, self.alpha_bar, self.mean, self.std = model.codec, model.alpha_bar, mean, std
+
+    def predict_x0(self, noisy, levels):
+        alpha_bar = self.alpha_bar[levels][..., None]
+        gain = alpha_bar.sqrt() * self.std**2 / (alpha_bar * self.std**2 + 1 - alpha_bar)
+        return self.mean + gain * (noisy - alpha_bar.sqrt() * self.mean)
+
+
+@pytest.mark.parametrize("schedule", ["pyramid", "full_sequence", "autoregressive", "trapezoid"])
+def test_any_schedule_samples_the_data_distribution_when_the_prediction_is_exact(tiny_model, schedule):
+    tiny_model.alpha_bar = alpha_bar_table("cosine", 100)
+    model = Gaussian(tiny_model, mean=2.0, std=0.5)
+    tokens, matrix = first_row(model, batch=2000, schedule=schedule, steps=50)
+    planned = sample(model, tokens, matrix, [])[:, FIRST_PLANNED:]
+    assert planned.mean() == pytest.approx(2.0, abs=0.02)
+    assert planned.std() == pytest.approx(0.5, abs=0.02)
+
+
+def test_known_tokens_are_never_written_to(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    result = sample(tiny_model, tokens, matrix, generators(2))
+    assert torch.equal(result[:, :FIRST_PLANNED], tokens[:, :FIRST_PLANNED])
+    assert not torch.equal(result[:, FIRST_PLANNED:], tokens[:, FIRST_PLANNED:])
+
+
+def test_history_held_at_a_level_keeps_its_value_while_the_plan_heeds_the_level(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    doubted = matrix.clone()
+    doubted[:, START] = 50
+    trusting, doubting = (sample(tiny_model, tokens, rows, generators(2)) for rows in (matrix, doubted))
+    assert torch.equal(doubting[:, START], tokens[:, START])
+    assert not torch.allclose(trusting[:, FIRST_PLANNED:], doubting[:, FIRST_PLANNED:])
+
+
+@pytest.mark.parametrize("num_futures", [1, 3])
+def test_a_plan_is_guided_the_same_alone_and_in_a_batch(tiny_model, num_futures):
+    tokens, matrix = first_row(tiny_model, batch=5)
+    goals = torch.randn(5, 2)
+
+    def guided(rows):
+        guidance = Guidance(goal_distance(goals[rows], 2), scale=2.0, num_futures=num_futures)
+        return sample(tiny_model, tokens[rows], matrix, [generators(5)[row] for row in range(5)[rows]], guidance)
+
+    torch.testing.assert_close(guided(slice(0, 5))[3:4], guided(slice(3, 4)), rtol=1e-4, atol=1e-5)
+
+
+def test_guidance_draws_the_plan_to_the_goal(tiny_model):
+    model = Gaussian(tiny_model, mean=0.0, std=1.0)
+    tokens, matrix = first_row(model, batch=50, steps=20)
+    goal = torch.tensor([[9.0, 9.0]]).expand(50, 2)
+    distances = []
+    for scale in (0.0, 1.0, 3.0):
+        planned = sample(model, tokens, matrix, generators(50), Guidance(goal_distance(goal, 2), scale))
+        positions = model.codec.decode(planned[:, FIRST_PLANNED:]).observations[..., :2]
+        distances.append((positions - goal[:, None]).norm(dim=-1).mean().item())
+    assert distances[0] > distances[1] + 0.3 > distances[2] + 0.6
+
+
+def test_guidance_of_scale_zero_changes_nothing(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    guidance = Guidance(goal_distance(torch.zeros(2, 2), 2), scale=0.0)
+    plain, guided = sample(tiny_model, tokens, matrix, []), sample(tiny_model, tokens, matrix, [], guidance)
+    torch.testing.assert_close(plain, guided)
+
+
+def test_the_gradient_of_one_future_is_the_gradient_of_the_guide_through_the_network(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    levels, guide = matrix[5], goal_distance(torch.zeros(2, 2), 2)
+    gradient = monte_carlo_gradient(tiny_model, tokens, tokens, levels, Guidance(guide), [])
+    nudge = torch.zeros_like(tokens)
+    nudge[0, 3, 1] = 1e-2
+
+    def score(tokens):
+        return guide(tiny_model.codec.decode(predict(tiny_model, tokens, levels)[:, FIRST_PLANNED:]))[0]
+
+    slope = (score(tokens + nudge) - score(tokens - nudge)) / 2e-2
+    assert gradient[0, 3, 1].item() == pytest.approx(slope.item(), rel=0.02, abs=1e-4)
+
+
+def test_the_variance_of_the_monte_carlo_gradient_falls_like_one_over_the_number_of_futures(tiny_model):
+    tokens, matrix = first_row(tiny_model, batch=1)
+    levels = matrix[3]  # the first token is about to be committed, the later ones are uncertain
+    x0 = predict(tiny_model, tokens, levels)
+    guide = weighted_sum([goal_distance(torch.zeros(1, 2), 2)], [1.0])
+
+    def variance(num_futures, repeats=300):
+        streams = generators(1)
+        guidance = Guidance(guide, num_futures=num_futures)
+        draws = [
+            monte_carlo_gradient(tiny_model, tokens, x0, levels, guidance, streams)[0, FIRST_PLANNED]
+            for _ in range(repeats)
+        ]
+        return torch.stack(draws).var(dim=0).sum().item()
+
+    two, eight = variance(2), variance(8)
+    assert two > 0
+    assert two / eight == pytest.approx(4.0, rel=0.3)
+
+
+def test_futures_differ_in_the_uncertain_tokens_and_agree_in_the_committed_ones(tiny_model):
+    tokens, _ = first_row(tiny_model, batch=1)
+    levels = torch.tensor([0, 0, 0, 25, 50, 100])
+    futures = draw_futures(tiny_model, tokens, tokens, levels, 3, generators(1))
+    assert futures.shape == (1, 3, *tokens.shape[1:])
+    assert torch.equal(futures[0, :, :4], tokens[0, :4].expand(3, -1, -1))
+    assert not torch.allclose(futures[0, 0, 4:], futures[0, 1, 4:])
+
+
+def test_redrawn_tokens_keep_the_spread_of_their_level(tiny_model):
+    model = Gaussian(tiny_model, mean=0.0, std=1.0)
+    levels = torch.tensor([0, 0, 10, 60, 60, 100])
+    tokens = torch.randn(2000, 6, model.config.token_dim)
+    x0 = predict(model, tokens, levels)
+    futures = draw_futures(model, tokens, x0, levels, 2, generators(2000))
+    assert futures[:, :, 3:].std(dim=(0, 1, 3)).tolist() == pytest.approx([1.0] * 3, abs=0.02)
+
+
+def test_goal_strength_extrapolates_from_the_masked_to_the_conditioned_prediction(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    levels = matrix[2]
+    masked_levels, masked_tokens = levels.clone(), tokens.clone()
+    masked_levels[GOAL], masked_tokens[:, GOAL] = 100, 0
+    conditioned, masked = predict(tiny_model, tokens, levels), predict(tiny_model, masked_tokens, masked_levels)
+    torch.testing.assert_close(predict(tiny_model, tokens, levels, 2.0), 2 * conditioned - masked)
+
+
+def test_each_row_is_shown_with_its_levels(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    seen = []
+    sample(tiny_model, tokens, matrix, [], on_row=lambda x0, levels: seen.append((x0.shape, levels)))
+    assert [shape for shape, _ in seen] == [tokens.shape] * (len(matrix) - 1)
+    assert torch.equal(torch.stack([levels for _, levels in seen]), matrix[:-1])

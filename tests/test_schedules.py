@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+
+from dfplan import schedules
+from dfplan.envs.errors import InputError
+
+
+@pytest.mark.parametrize("name", schedules.SCHEDULES)
+@pytest.mark.parametrize("num_tokens", [1, 2, 5])
+@pytest.mark.parametrize("uncertainty_scale", [0.0, 0.4, 1.0, 3.0])
+def test_every_schedule_goes_from_pure_noise_to_clean_without_rising(name, num_tokens, uncertainty_scale):
+    matrix = schedules.SCHEDULES[name](num_tokens, 3, uncertainty_scale)
+    assert (matrix[0] == 3).all() and (matrix[-1] == 0).all()
+    assert (matrix.diff(dim=0) <= 0).all()
+    assert (matrix.diff(dim=0) < 0).any(dim=1).all(), "no row is spent on nothing"
+
+
+def test_a_pyramid_lets_each_token_lag_behind_its_predecessor():
+    expected = [[2, 2, 2], [1, 2, 2], [0, 1, 2], [0, 0, 1], [0, 0, 0]]
+    assert schedules.pyramid(3, 2, 1.0).tolist() == expected
+
+
+def test_full_sequence_moves_all_tokens_together():
+    assert schedules.full_sequence(2, 2).tolist() == [[2, 2], [1, 1], [0, 0]]
+
+
+def test_autoregressive_finishes_a_token_before_it_begins_the_next():
+    assert schedules.autoregressive(2, 2).tolist() == [[2, 2], [1, 2], [0, 2], [0, 1], [0, 0]]
+
+
+def test_a_trapezoid_cleans_both_ends_before_the_middle():
+    assert schedules.trapezoid(3, 2, 1.0).tolist() == [[2, 2, 2], [1, 2, 1], [0, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "num_levels", "scale"), [(0, 3, 1.0), (3, 0, 1.0), (3, 3, -1.0), (3, 3, float("nan"))]
+)
+def test_impossible_sizes_are_refused(num_tokens, num_levels, scale):
+    with pytest.raises(ValueError, match="no pyramid"):
+        schedules.pyramid(num_tokens, num_levels, scale)
+
+
+def test_sampling_levels_are_spread_over_the_levels_of_the_model():
+    matrix = schedules.scheduling_matrix("full_sequence", 2, sampling_steps=4, num_levels=1000, uncertainty_scale=1.0)
+    assert matrix[:, 0].tolist() == [1000, 750, 500, 250, 0]
+
+
+def test_a_matrix_of_the_users_own_is_taken_as_it_is():
+    own = np.array([[9, 9], [4, 9], [0, 0]])
+    assert torch.equal(schedules.scheduling_matrix(own, 2, 1, 9, 0.0), torch.tensor(own))
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ([[9, 9], [0, 0]], "does not fit"),
+        ([[9, 9, 9], [0, 0, 1]], "must fall"),
+        ([[8, 9, 9], [0, 0, 0]], "must fall"),
+        ([[9, 9, 9], [1, 2, 3], [2, 0, 0], [0, 0, 0]], "must fall"),
+        ([[9.0, 9.0, 9.0], [0.0, 0.0, 0.0]], "integers"),
+    ],
+)
+def test_an_array_that_is_no_scheduling_matrix_is_refused_in_a_sentence(own, message):
+    with pytest.raises(InputError, match=message):
+        schedules.scheduling_matrix(np.array(own), 3, 1, 9, 0.0)
+
+
+def test_a_misspelt_schedule_is_answered_with_the_near_match():
+    with pytest.raises(InputError, match="did you mean pyramid"):
+        schedules.scheduling_matrix("pyramide", 3, 2, 10, 1.0)
