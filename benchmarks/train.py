@@ -23,6 +23,7 @@ from dfplan.envs.errors import (
     natural_number,
     positive_integer,
     positive_number,
+    unknown_name,
 )
 from dfplan.envs.files import replaced, writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
@@ -30,6 +31,7 @@ from dfplan.training import RECIPE_NAME, Progress, Trainer, saved_recipe
 
 PERIODIC_EPISODES = 20
 SHOWN_PLANS = 6
+CHANGEABLE = ("steps", "batch_size", "dataset", "rows", "seed")  # settings of training with a flag of their own
 
 
 @exit_two_on_input_error
@@ -37,10 +39,12 @@ def main() -> None:
     """Run the command; everything the user gave is checked before anything is computed."""
     arguments = _parser().parse_args()
     maze, device = maze_name(arguments.maze), find_device(arguments.device)
+    if maze not in RECIPES:
+        raise unknown_name("recipe for the maze", maze, RECIPES)
     recipe = _recipe(arguments, maze)
     folder = writable_folder(arguments.output)
     dataset = load_dataset(maze, recipe.training.dataset, recipe.training.rows, recipe.training.seed, progress=True)
-    trainer = Trainer(recipe, dataset, folder, device, {"env_id": f"maze2d-{maze}-v1"})
+    trainer = Trainer(recipe, dataset, folder, device)
     if arguments.resume:
         trainer.resume()
     elif arguments.minutes:
@@ -53,13 +57,8 @@ def main() -> None:
             trainer.save()
             sys.exit(f"\nstopped after {trainer.step} steps, all saved; go on with --resume.")
     if arguments.episodes:
-        write_card(
-            trainer,
-            model,
-            Conditions(f"maze2d-{maze}-v1", arguments.episodes),
-            folder,
-            _command(arguments, trainer.recipe),
-        )
+        conditions = Conditions(recipe.env_id, arguments.episodes)
+        write_card(trainer, model, conditions, folder, _command(arguments, trainer.recipe))
     print(f"the checkpoint is {folder}; try dfplan-bench maze2d-{maze} --checkpoint {folder}")
 
 
@@ -81,14 +80,14 @@ class Reporter:
 
     def _evaluate(self, model: DiffusionForcing, step: int) -> None:
         agent = DFPlanner(model, PlannerConfig())
-        evaluation = evaluate(agent, Conditions(f"maze2d-{self.maze}-v1", PERIODIC_EPISODES), f"evaluation at {step}")
+        evaluation = evaluate(agent, Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES), f"evaluation at {step}")
         for name, values in evaluation.scores.items():
             self.writer.add_scalar(f"evaluation/{name}", values[values == values].mean(), step)  # NaN: never arrived
         self.writer.add_figure("plans", self._plans(agent), step)
         self.writer.flush()
 
     def _plans(self, agent: DFPlanner):
-        conditions = Conditions(f"maze2d-{self.maze}-v1", SHOWN_PLANS)
+        conditions = Conditions(self.trainer.recipe.env_id, SHOWN_PLANS)
         observation, goal = first_observation(agent, conditions)
         agent.reset(goal=goal, seed=0)
         plan = agent.plan(observation.repeat(SHOWN_PLANS, axis=0))
@@ -107,24 +106,29 @@ def write_card(trainer: Trainer, model: DiffusionForcing, conditions: Conditions
 
 def _recipe(arguments: Namespace, maze: str) -> Recipe:
     """Return the recipe of the run that is resumed, or the maze's own with what the command line changes."""
+    given = {name: getattr(arguments, name) for name in CHANGEABLE if getattr(arguments, name) is not None}
     if arguments.resume:
         recipe = saved_recipe(arguments.output)
-        if arguments.steps and arguments.steps != recipe.training.steps:
-            raise InputError(
-                f"the run in {arguments.output} has {recipe.training.steps} steps, not {arguments.steps}; "
-                "leave --steps out to go on with it."
-            )
+        if recipe.env_id != RECIPES[maze].env_id:
+            raise InputError(f"the run in {arguments.output} is on {recipe.env_id}, not on {RECIPES[maze].env_id}.")
+        for name, value in given.items():
+            if value != getattr(recipe.training, name):
+                saved = f"{_flag(name)} {getattr(recipe.training, name)}"
+                raise InputError(
+                    f"the run in {arguments.output} has {saved}, not {value}; a resumed run keeps its settings."
+                )
         return recipe
     if (arguments.output / RECIPE_NAME).exists():
         raise InputError(
             f"{arguments.output} holds a run already; add --resume to go on with it, or choose another --output."
         )
-    fields = ("steps", "batch_size", "dataset", "rows", "seed")
-    changes = {name: getattr(arguments, name) for name in fields if getattr(arguments, name) is not None}
-    if "dataset" in changes and "rows" not in changes:
-        changes["rows"] = None
-    recipe = RECIPES[maze]
-    return replace(recipe, training=replace(recipe.training, **changes))
+    if "dataset" in given:
+        given.setdefault("rows", None)
+    return replace(RECIPES[maze], training=replace(RECIPES[maze].training, **given))
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _command(arguments: Namespace, recipe: Recipe) -> str:
@@ -132,14 +136,16 @@ def _command(arguments: Namespace, recipe: Recipe) -> str:
     training, default = asdict(recipe.training), asdict(RECIPES[maze_name(arguments.maze)].training)
     words = ["dfplan-train", f"maze2d-{maze_name(arguments.maze)}", "--output", str(arguments.output)]
     for name, value in training.items():
-        if value != default[name]:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+        if value not in (default[name], None):
+            words += [_flag(name), str(value)]
     return shlex.join(words)
 
 
 def _parser() -> CommandParser:
     parser = CommandParser(prog="dfplan-train", description="Train a Diffusion Forcing model on a D4RL maze.")
-    parser.add_argument("maze", help="maze2d-umaze, maze2d-medium, maze2d-large; the -v1 may be left out")
+    parser.add_argument(
+        "maze", help=f"one of {', '.join(f'maze2d-{maze}' for maze in RECIPES)}; the -v1 may be left out"
+    )
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the run: checkpoint, card, state, TensorBoard"
     )

@@ -60,7 +60,7 @@ class TrainingConfig:
 
     steps: int = 9_000
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     final_learning_rate: float = 2e-5
     warmup_steps: int = 200
     weight_decay: float = 0.01
@@ -87,16 +87,17 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Model and training settings for one maze."""
+    """Model and training settings for one environment."""
 
+    env_id: str
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
 
 
-# The horizon covers the demonstrator's way between the two farthest cells of the maze.
+# By maze. The horizon covers the demonstrator's way between the two farthest cells.
 RECIPES = {
-    "open": Recipe(ModelConfig(num_tokens=16), TrainingConfig(steps=4_000)),
-    "umaze": Recipe(ModelConfig(num_tokens=20), TrainingConfig(steps=5_000)),
-    "medium": Recipe(ModelConfig(num_tokens=36), TrainingConfig(steps=8_000)),
-    "large": Recipe(),
+    "open": Recipe("maze2d-open-v1", ModelConfig(num_tokens=16), TrainingConfig(steps=4_000)),
+    "umaze": Recipe("maze2d-umaze-v1", ModelConfig(num_tokens=20), TrainingConfig(steps=4_000)),
+    "medium": Recipe("maze2d-medium-v1", ModelConfig(num_tokens=36), TrainingConfig(steps=7_000)),
+    "large": Recipe("maze2d-large-v1", ModelConfig(num_tokens=48), TrainingConfig(steps=9_000)),
 }

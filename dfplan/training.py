@@ -55,11 +55,9 @@ class Progress:
 class Trainer:
     """Trains one model on one dataset, keeping its files in a folder."""
 
-    def __init__(
-        self, recipe: Recipe, dataset: dict[str, np.ndarray], output: str | Path, device: torch.device, info: dict
-    ):
+    def __init__(self, recipe: Recipe, dataset: dict[str, np.ndarray], output: str | Path, device: torch.device):
         self.recipe, self.config = recipe, recipe.training
-        self.output, self.device, self.info = Path(output), device, info
+        self.output, self.device = Path(output), device
         torch.manual_seed(self.config.seed)
         self.model = DiffusionForcing(recipe.model, Statistics.of(dataset)).to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -157,7 +155,7 @@ class Trainer:
             torch.save(state, unfinished)
         with replaced(self.output / RECIPE_NAME) as unfinished:
             unfinished.write_text(json.dumps(asdict(self.recipe), indent=2))
-        save_checkpoint(self.output / FILE_NAME, self.ema, {**self.info, "step": self.step})
+        save_checkpoint(self.output / FILE_NAME, self.ema, {"env_id": self.recipe.env_id, "step": self.step})
 
     def resume(self) -> None:
         """Continue where the folder's saved state stopped.
@@ -185,6 +183,6 @@ def saved_recipe(output: str | Path) -> Recipe:
     path = Path(output) / RECIPE_NAME
     try:
         saved = json.loads(path.read_text())
-        return Recipe(ModelConfig(**saved["model"]), TrainingConfig(**saved["training"]))
+        return Recipe(saved["env_id"], ModelConfig(**saved["model"]), TrainingConfig(**saved["training"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"there is no run to resume in {output}: {error}.") from error

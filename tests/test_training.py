@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def recipe(tiny_config):
-    return Recipe(tiny_config, TrainingConfig(steps=6, batch_size=4, rows=50, warmup_steps=2))
+    return Recipe("maze2d-umaze-v1", tiny_config, TrainingConfig(steps=6, batch_size=4, rows=50, warmup_steps=2))
 
 
 def weights(model):
@@ -28,14 +28,14 @@ def test_the_learning_rate_warms_up_then_falls_to_its_last_value():
 
 
 def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(recipe, tiny_dataset, tmp_path):
-    uninterrupted = Trainer(recipe, tiny_dataset, tmp_path / "one", CPU, {})
+    uninterrupted = Trainer(recipe, tiny_dataset, tmp_path / "one", CPU)
     uninterrupted.run()
-    killed = Trainer(recipe, tiny_dataset, tmp_path / "two", CPU, {})
+    killed = Trainer(recipe, tiny_dataset, tmp_path / "two", CPU)
     for _ in range(3):
         killed.update()
     killed.save()
     killed.update()  # lost
-    resumed = Trainer(saved_recipe(tmp_path / "two"), tiny_dataset, tmp_path / "two", CPU, {})
+    resumed = Trainer(saved_recipe(tmp_path / "two"), tiny_dataset, tmp_path / "two", CPU)
     resumed.resume()
     assert resumed.step == 3
     resumed.run()
@@ -44,7 +44,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted
 
 
 def test_a_run_leaves_a_checkpoint_of_the_averaged_model_that_says_where_it_comes_from(recipe, tiny_dataset, tmp_path):
-    averaged = Trainer(recipe, tiny_dataset, tmp_path, CPU, {"env_id": "maze2d-umaze-v1"}).run()
+    averaged = Trainer(recipe, tiny_dataset, tmp_path, CPU).run()
     model, info = load_checkpoint(tmp_path / "model.safetensors")
     assert info == {"env_id": "maze2d-umaze-v1", "step": 6}
     assert torch.equal(weights(model), weights(averaged))
@@ -52,7 +52,7 @@ def test_a_run_leaves_a_checkpoint_of_the_averaged_model_that_says_where_it_come
 
 
 def test_the_averaged_weights_follow_the_trained_ones(recipe, tiny_dataset, tmp_path):
-    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU, {})
+    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
     before = weights(trainer.model).clone()
     trainer.update()
     moved = weights(trainer.model) - before
@@ -61,7 +61,7 @@ def test_the_averaged_weights_follow_the_trained_ones(recipe, tiny_dataset, tmp_
 
 
 def test_measuring_the_throughput_leaves_the_run_as_it_was(recipe, tiny_dataset, tmp_path):
-    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU, {})
+    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
     before = weights(trainer.model).clone()
     assert math.isfinite(trainer.seconds_per_step()) and trainer.seconds_per_step() > 0
     assert torch.equal(weights(trainer.model), before) and trainer.step == 0
@@ -73,7 +73,7 @@ def test_measuring_the_throughput_leaves_the_run_as_it_was(recipe, tiny_dataset,
 def test_a_folder_without_a_run_or_with_a_damaged_state_cannot_be_resumed(recipe, tiny_dataset, tmp_path):
     with pytest.raises(InputError, match="no run to resume"):
         saved_recipe(tmp_path)
-    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU, {})
+    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
     trainer.save()
     (tmp_path / "state.pt").write_bytes(b"half a file")
     with pytest.raises(InputError, match="cannot resume"):

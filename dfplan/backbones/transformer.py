@@ -14,18 +14,40 @@ from torch.nn import functional
 from dfplan.config import ModelConfig
 from dfplan.tokens import FIRST_PLANNED
 
-MAX_PERIOD = 10_000  # of the sinusoidal embedding, in levels
+MAX_LEVEL_PERIOD = 10_000.0  # of the sinusoidal embedding of levels
+MAX_TIME_PERIOD = 100.0  # of the rotary embedding of time, in tokens: about the length of a sequence
 
 
-def sinusoidal_embedding(values: Int[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape dim"]:
-    """Return sines and cosines at ``dim / 2`` frequencies from 1 to 1 / ``MAX_PERIOD`` (Vaswani et al. 2017)."""
-    frequencies = torch.exp(-math.log(MAX_PERIOD) * torch.arange(dim // 2, device=values.device) / (dim // 2))
-    angles = values[..., None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+def angles(values: Int[Tensor, "*shape"], num_frequencies: int, max_period: float) -> Float[Tensor, "*shape frequency"]:
+    """Return ``values`` times frequencies that fall from 1 towards 1 / ``max_period`` (Vaswani et al. 2017)."""
+    share = torch.arange(num_frequencies, device=values.device) / num_frequencies
+    return values[..., None] * torch.exp(-math.log(max_period) * share)
+
+
+def sinusoidal_embedding(levels: Int[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape dim"]:
+    """Return sines and cosines of the levels at ``dim / 2`` frequencies."""
+    angle = angles(levels, dim // 2, MAX_LEVEL_PERIOD)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+Rotation = tuple[Float[Tensor, "time frequency"], Float[Tensor, "time frequency"]]
+
+
+def time_rotation(time: int, dim: int, device: torch.device) -> Rotation:
+    """Return cosines and sines of the angles by which queries and keys of size ``dim`` turn (Su et al. 2021)."""
+    angle = angles(torch.arange(time, device=device), dim // 2, MAX_TIME_PERIOD)
+    return angle.cos(), angle.sin()
+
+
+def rotate(heads: Float[Tensor, "*batch time dim"], rotation: Rotation) -> Float[Tensor, "*batch time dim"]:
+    """Return queries or keys turned by their time: their products then depend on how far apart they are (RoPE)."""
+    cosine, sine = (part.to(heads.dtype) for part in rotation)
+    first, second = heads.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over time."""
+    """Multi-head self-attention over time, with rotary embeddings."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -34,11 +56,13 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.output = nn.Linear(config.width, config.width)
 
-    def forward(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
+    def forward(
+        self, hidden: Float[Tensor, "batch time width"], rotation: Rotation
+    ) -> Float[Tensor, "batch time width"]:
         """Return the attended values."""
         batch, time, width = hidden.shape
         heads = self.query_key_value(hidden).view(batch, time, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        query, key, value = heads  # each (batch, head, time, width / head)
+        (query, key), value = rotate(heads[:2], rotation), heads[2]  # each (batch, head, time, width / head)
         if hidden.is_cuda or self.causal:
             attended = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         else:  # on CPUs in bf16 three products are several times faster than the fused kernel, in float32 as fast
@@ -61,9 +85,11 @@ class Block(nn.Module):
             nn.Linear(4 * config.width, config.width),
         )
 
-    def forward(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
+    def forward(
+        self, hidden: Float[Tensor, "batch time width"], rotation: Rotation
+    ) -> Float[Tensor, "batch time width"]:
         """Return the hidden state one block on."""
-        hidden = hidden + self.attention(self.attention_norm(hidden))
+        hidden = hidden + self.attention(self.attention_norm(hidden), rotation)
         return hidden + self.mlp(self.mlp_norm(hidden))
 
 
@@ -77,7 +103,7 @@ class Transformer(nn.Module):
         self.embed_level = nn.Sequential(
             nn.Linear(config.width, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
         )
-        self.embed_time = nn.Parameter(torch.randn(FIRST_PLANNED + config.num_tokens, config.width) * 0.02)
+        self.embed_role = nn.Parameter(torch.randn(FIRST_PLANNED + 1, config.width))  # goal, start, planned token
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.output_norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, config.token_dim)
@@ -91,7 +117,9 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch time channel"]:
         """Return the prediction of the clean tokens."""
         level = self.embed_level(sinusoidal_embedding(levels, self.config.width))
-        hidden = self.embed_token(noisy) + level + self.embed_time[: noisy.shape[1]]
+        role = torch.arange(noisy.shape[1], device=noisy.device).clamp_max(FIRST_PLANNED)
+        hidden = self.embed_token(noisy) + level + self.embed_role[role]
+        rotation = time_rotation(noisy.shape[1], self.config.width // self.config.num_heads, noisy.device)
         for block in self.blocks:
-            hidden = block(hidden)
+            hidden = block(hidden, rotation)
         return self.output(self.output_norm(hidden))

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+
+from dfplan.agents import DFPlanner
+from dfplan.benchmarks import evaluation, train
+from dfplan.checkpoint import load_checkpoint
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Runs dfplan-train on umaze with little of everything."""
+    monkeypatch.setenv("DFPLAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)  # one decision; timing has its own tests
+
+    def run(*arguments):
+        small = ["--rows", "3000", "--batch-size", "2", "--evaluate-every", "0"]
+        words = ["dfplan-train", "maze2d-umaze", "--output", str(tmp_path / "run"), *small, *arguments]
+        monkeypatch.setattr("sys.argv", words)
+        train.main()
+        return tmp_path / "run"
+
+    return run
+
+
+def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(command):
+    folder = command("--steps", "2", "--episodes", "2", "--seed", "3")
+    card = (folder / "README.md").read_text()
+    assert "--steps 2 --batch-size 2 --rows 3000 --seed 3" in card and "generated, seed 3" in card
+    assert "| planner |" in card and "| policy |" in card and "2 episodes" in card
+    assert load_checkpoint(folder / "model.safetensors")[1]["env_id"] == "maze2d-umaze-v1"
+    assert list((folder / "tensorboard").iterdir())
+    assert DFPlanner.load(folder).model.config.num_tokens == 20
+
+
+def test_resuming_a_finished_run_writes_its_card_again_with_the_same_command(command):
+    folder = command("--steps", "1", "--episodes", "1")
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").unlink()
+    command("--episodes", "1", "--resume")
+    again = (folder / "README.md").read_text()
+    assert again.splitlines()[2:5] == card.splitlines()[2:5]
+
+
+def test_minutes_are_turned_into_steps_once_and_kept_for_a_resume(command):
+    folder = command("--minutes", "0.0001", "--episodes", "0")
+    assert json.loads((folder / "recipe.json").read_text())["training"]["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "expected a whole number of 1 or more, not '0'"),
+        (["--rows", "-5"], "expected a whole number of 1 or more, not '-5'"),
+        (["--dataset", "missing.hdf5"], "there is no data set missing.hdf5"),
+        (["--resume"], "there is no run to resume"),
+        (["--device", "gpu"], "there is no device 'gpu'"),
+    ],
+)
+def test_bad_input_is_answered_in_a_sentence_with_status_2(command, capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit:
+        command(*arguments)
+    assert exit.value.code == 2
+    complaint = capsys.readouterr().err
+    assert message in complaint and "Traceback" not in complaint
+
+
+def test_an_existing_run_is_not_overwritten(command, capsys):
+    folder = command("--steps", "1", "--episodes", "0")
+    before = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(SystemExit):
+        command("--steps", "3", "--episodes", "0")
+    assert "holds a run already" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command("--steps", "3", "--resume")
+    assert "has --steps 1, not 3" in capsys.readouterr().err
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_an_evaluation_on_the_way_is_logged_with_pictures_of_plans(command):
+    folder = command("--steps", "1", "--episodes", "0", "--evaluate-every", "1")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = EventAccumulator(str(folder / "tensorboard")).Reload()
+    assert {"train/loss", "train/learning_rate", "train/tokens_per_second"} <= set(log.Tags()["scalars"])
+    assert "evaluation/normalized" in log.Tags()["scalars"] and log.Tags()["images"] == ["plans"]
