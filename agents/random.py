@@ -1,9 +1,12 @@
 """The agent that everything must beat: uniformly random actions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
+
+from dfplan.agents.seeds import Seeds, episode_seeds
+from dfplan.envs.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -18,16 +21,22 @@ class RandomAgent:
 
     def __init__(self, config: RandomConfig | None = None):
         self.config = config or RandomConfig()
-        self.plan_seconds: list[float] = []
+        self.reset()
 
-    def reset(self, goal=None, seed: int | Sequence[int] | None = None, num_steps: int | None = None) -> None:
-        """Start new episodes; ``goal`` and ``num_steps`` play no part."""
-        seeds = [seed] if seed is None or isinstance(seed, int) else seed
-        self._streams = [np.random.default_rng(one) for one in seeds]
+    def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
+        """Begin an episode, or a batch of them; ``goal`` and ``num_steps`` play no part."""
+        self._seed, self._streams = seed, None
 
-    def act(self, observation: np.ndarray) -> np.ndarray:
-        """Return an action for one observation, or one for each of a batch."""
-        actions = np.stack([stream.uniform(-1, 1, self.config.action_dim) for stream in self._streams]).astype(
-            np.float32
-        )
-        return actions if np.ndim(observation) == 2 else actions[0]
+    def act(self, observation: Float[np.ndarray, "*batch observation"]) -> Float[np.ndarray, "*batch action"]:
+        """Return an action for one observation, or one for each of a batch.
+
+        Raises:
+            InputError: if there are not as many seeds as observations, or the batch changed since ``reset``.
+        """
+        batch = len(np.atleast_2d(observation))
+        if self._streams is None:  # only now is the batch known
+            self._streams = [np.random.default_rng(seed) for seed in episode_seeds(self._seed, batch)]
+        if len(self._streams) != batch:
+            raise InputError(f"the batch changed from {len(self._streams)} to {batch} episodes; call reset() first.")
+        actions = np.stack([stream.uniform(-1, 1, self.config.action_dim) for stream in self._streams])
+        return actions.astype(np.float32).reshape(*np.shape(observation)[:-1], -1)

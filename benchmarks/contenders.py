@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from dfplan.agents.seeds import Seeds, episode_seeds
 from dfplan.benchmarks.evaluation import Agent
 from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointController
-from dfplan.envs.errors import CommandParser, natural_number, unknown_name
+from dfplan.envs.errors import CommandParser, InputError, natural_number, unknown_name
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
 
@@ -45,20 +46,41 @@ class WaypointAgent:
 
     def __init__(self, maze: str) -> None:
         self._layout = LAYOUTS[maze]
+        self._goals: np.ndarray | None = None
+
+    def reset(self, goal: Any = None, seed: Seeds = None, num_steps: int | None = None) -> None:
+        """Begin an episode with its goal (2,), or a batch of them (batch, 2) or (2,); ``num_steps`` plays no part.
+
+        Raises:
+            InputError: if there is no goal.
+        """
+        if goal is None:
+            raise InputError("the waypoint agent needs a goal: reset(goal=...).")
+        self._goals, self._seed = np.atleast_2d(np.asarray(goal, dtype=float)), seed
         self._controller: WaypointController | None = None
 
-    def reset(
-        self, goal: Float[np.ndarray, "batch 2"], seed: Sequence[int] = (0,), num_steps: int | None = None
-    ) -> None:
-        """Begin episodes; ``num_steps`` is ignored, since the controller does not plan ahead."""
-        self._controller = WaypointController(self._layout, len(goal), list(seed))
-        self._controller.reset(np.asarray(goal, dtype=float))
+    def act(self, obs: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch 2"]:
+        """Return the actions towards the next waypoints.
 
-    def act(self, obs: Float[np.ndarray, "batch 4"]) -> Float[np.ndarray, "batch 2"]:
-        """Return the actions towards the next waypoints."""
-        if self._controller is None:
+        Raises:
+            InputError: if goals or seeds are not as many as the observations, or the batch changed since ``reset``.
+        """
+        if self._goals is None:
             raise RuntimeError("reset(goal, seed) the waypoint agent before it acts")
-        return self._controller.act(obs[:, :2], obs[:, 2:]).astype(np.float32)
+        observations = np.atleast_2d(obs)  # (batch, 4)
+        actions = self._controller_of(len(observations)).act(observations[:, :2], observations[:, 2:])
+        return actions.astype(np.float32).reshape(*np.shape(obs)[:-1], 2)
+
+    def _controller_of(self, batch: int) -> WaypointController:
+        """Return the controller of ``batch`` balls, made when they first act; a single goal is the goal of all."""
+        if self._controller is None and len(self._goals) == 1:
+            self._goals = self._goals.repeat(batch, axis=0)
+        if len(self._goals) != batch:
+            raise InputError(f"{batch} observations do not fit {len(self._goals)} goals; call reset() for a new batch.")
+        if self._controller is None:
+            self._controller = WaypointController(self._layout, batch, episode_seeds(self._seed, batch))
+            self._controller.reset(self._goals)
+        return self._controller
 
 
 def add_common_arguments(parser: CommandParser) -> None:

@@ -41,3 +41,38 @@ def test_an_episode_of_the_waypoint_agent_depends_on_its_own_seed_only():
     pair.reset(np.ones((2, 2)), seed=[7, 8])
     single.reset(np.ones((1, 2)), seed=[8])
     np.testing.assert_array_equal(pair.act(obs)[1], single.act(obs[1:])[0])
+
+
+@pytest.mark.parametrize("seed", [0, np.int64(0), None, [0, 1, 2]])
+def test_one_goal_and_one_seed_of_the_waypoint_agent_serve_a_whole_batch(seed):
+    agent = WaypointAgent("umaze")
+    agent.reset(goal=np.ones(2), seed=seed)
+    obs = np.repeat([[3.0, 1.0, 0.0, 0.0]], 3, axis=0)
+    assert agent.act(obs).shape == (3, 2)
+
+
+def test_a_single_observation_of_the_waypoint_agent_has_the_action_of_a_batch_of_one():
+    agent, obs = WaypointAgent("umaze"), np.array([3.0, 1.0, 0.0, 0.0])
+    agent.reset(goal=(1, 1), seed=0)
+    single = agent.act(obs)
+    agent.reset(goal=(1, 1), seed=0)
+    np.testing.assert_array_equal(single, agent.act(obs[None])[0])
+    assert single.shape == (2,)
+
+
+@pytest.mark.parametrize(("goals", "seeds", "word"), [(2, 3, "2 goals"), (3, 2, "2 seeds"), (1, 2, "2 seeds")])
+def test_goals_or_seeds_of_the_waypoint_agent_that_do_not_fit_the_batch_are_an_error(goals, seeds, word):
+    agent = WaypointAgent("umaze")
+    agent.reset(goal=np.ones((goals, 2)), seed=list(range(seeds)))
+    with pytest.raises(InputError, match=word):
+        agent.act(np.repeat([[3.0, 1.0, 0.0, 0.0]], 3, axis=0))
+
+
+def test_the_waypoint_agent_asks_for_its_goal_and_for_a_reset_when_the_batch_changes():
+    agent = WaypointAgent("umaze")
+    with pytest.raises(InputError, match="goal"):
+        agent.reset(seed=0)
+    agent.reset(goal=(1, 1), seed=0)
+    agent.act(np.array([3.0, 1.0, 0.0, 0.0]))
+    with pytest.raises(InputError, match="2 observations"):
+        agent.act(np.repeat([[3.0, 1.0, 0.0, 0.0]], 2, axis=0))

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from dfplan.agents.seeds import episode_seeds
+from dfplan.envs.errors import InputError
+
+
+@pytest.mark.parametrize("seed", [3, np.int64(3), np.uint32(3), np.array(3), [3, 4], (3, 4), np.array([3, 4])])
+def test_one_seed_counts_up_over_the_batch_and_several_are_taken_as_they_are(seed):
+    seeds = episode_seeds(seed, batch=2)
+    assert seeds == [3, 4] and all(type(one) is int for one in seeds)
+
+
+def test_a_seed_near_the_end_of_its_integer_type_does_not_overflow():
+    assert episode_seeds(np.uint32(2**32 - 1), batch=2) == [2**32 - 1, 2**32]
+
+
+def test_no_seed_is_another_one_each_time():
+    assert episode_seeds(None, batch=3) != episode_seeds(None, batch=3)
+
+
+def test_seeds_of_another_count_than_episodes_are_an_error_with_both_numbers():
+    with pytest.raises(InputError, match="3 observations do not fit 2 seeds"):
+        episode_seeds([1, 2], batch=3)
