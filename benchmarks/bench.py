@@ -4,12 +4,14 @@ import shlex
 from argparse import Namespace
 from pathlib import Path
 
+from dfplan.agents.controllers import CONTROLLERS
 from dfplan.benchmarks.contenders import (
     CONTENDERS,
     ContenderOptions,
     add_common_arguments,
     check_contenders,
-    make_contender,
+    described_config,
+    make_contenders,
 )
 from dfplan.benchmarks.evaluation import Conditions, evaluate
 from dfplan.benchmarks.outputs import check_output, write_results
@@ -27,10 +29,10 @@ def main() -> None:
     maze, agents = maze_name(arguments.maze), _agent_names(arguments.agents)
     conditions = Conditions(f"maze2d-{maze}-v1", arguments.episodes, arguments.seed, arguments.goal)
     options = ContenderOptions(conditions.env_id, arguments.checkpoint, arguments.controller, arguments.device)
-    contenders = {name: make_contender(name, options) for name in agents}
+    contenders = make_contenders(agents, options)
     output = check_output(arguments.output or Path("dfplan-bench") / f"maze2d-{maze}")
     evaluations = {name: evaluate(agent, conditions, name) for name, agent in contenders.items()}
-    configs = {name: getattr(agent, "config", None) for name, agent in contenders.items()}
+    configs = {name: described_config(agent, options) for name, agent in contenders.items()}
     write_results(output, evaluations, configs, reproducing_command(arguments, maze))
     print(f"\n{conditions.env_id}, {conditions.goal} goal, {conditions.episodes} episodes; 95% intervals in brackets\n")
     print(table(evaluations))
@@ -53,9 +55,8 @@ def _parser() -> CommandParser:
     add_common_arguments(parser)
     parser.add_argument("--agents", default=DEFAULT_AGENTS, help=f"comma-separated, of {', '.join(CONTENDERS)}")
     parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes per agent")
-    parser.add_argument(
-        "--controller", help="pursuit, pd or diffused instead of the agent's own way from plans to actions"
-    )
+    controllers = ", ".join(CONTROLLERS)
+    parser.add_argument("--controller", help=f"from plans to actions, instead of the agent's own: {controllers}")
     parser.add_argument("--output", type=Path, help="folder for the results instead of dfplan-bench/MAZE")
     return parser
 

@@ -1,12 +1,16 @@
 """The agents that compete, by name."""
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from jaxtyping import Float
 
+from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.seeds import Seeds, episode_seeds
 from dfplan.benchmarks.evaluation import Agent
 from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointController
@@ -96,14 +100,15 @@ def add_common_arguments(parser: CommandParser) -> None:
     parser.add_argument("--device", default="auto", help="where networks run: auto, cpu, cuda, ...")
 
 
-def make_contender(name: str, options: ContenderOptions) -> Agent:
-    """Return the agent called ``name``.
+def make_contenders(names: Sequence[str], options: ContenderOptions) -> dict[str, Agent]:
+    """Return the agents called ``names``, after all options have been checked, those that none of them uses too.
 
     Raises:
-        InputError: if there is no such agent, or its checkpoint, controller or device cannot be had.
+        InputError: if there is no such agent, controller, checkpoint or device, or the checkpoint is for other shapes.
     """
-    check_contenders([name])
-    return CONTENDERS[name](options)
+    check_contenders(names)
+    check_options(options)
+    return {name: CONTENDERS[name](options) for name in names}
 
 
 def check_contenders(names: Sequence[str]) -> None:
@@ -113,13 +118,57 @@ def check_contenders(names: Sequence[str]) -> None:
             raise unknown_name("agent", name, CONTENDERS)
 
 
+def check_options(options: ContenderOptions) -> None:
+    """Raise ``InputError`` for an option that cannot be used; warn of a checkpoint that was trained in another maze."""
+    if options.controller is not None and options.controller not in CONTROLLERS:
+        raise unknown_name("controller", options.controller, CONTROLLERS)
+    if options.device != "auto":
+        from dfplan.devices import find_device
+
+        find_device(options.device)
+    if options.checkpoint is not None:
+        trained_on = _planner(options).info.get("env_id", options.env_id)
+        if trained_on != options.env_id:
+            warning = f"the checkpoint {options.checkpoint} was trained on {trained_on}, not on {options.env_id}."
+            print(f"warning: {warning}", file=sys.stderr)
+
+
+def described_config(agent: Agent, options: ContenderOptions) -> dict[str, Any]:
+    """Return the agent's settings and, where it has a network, its checkpoint's file and the maze that it is from."""
+    config = getattr(agent, "config", None)
+    settings = asdict(config) if is_dataclass(config) else {}
+    if not hasattr(agent, "info"):
+        return settings
+    from dfplan.checkpoint import find_checkpoint
+
+    file = find_checkpoint(_checkpoint(options))
+    return settings | {"checkpoint": f"{file.parent.name}/{file.name}", "trained_on": agent.info.get("env_id")}
+
+
 # Networks are imported where they are made, so that help and bad input are answered without waiting for torch.
 def _planner(options: ContenderOptions, **preset: Any) -> Agent:
     from dfplan.agents.planner import DFPlanner
 
     controller = {"controller": options.controller} if options.controller else {}
-    checkpoint = options.checkpoint or f"maze2d-{maze_name(options.env_id)}"
-    return DFPlanner.load(checkpoint, device=options.device, **(preset | controller))
+    agent = DFPlanner.load(_checkpoint(options), device=options.device, **(preset | controller))
+    _check_sizes(agent.model.config, options)
+    return agent
+
+
+def _checkpoint(options: ContenderOptions) -> str:
+    return options.checkpoint or f"maze2d-{maze_name(options.env_id)}"
+
+
+def _check_sizes(config: Any, options: ContenderOptions) -> None:
+    """Raise ``InputError`` unless the model's observations, actions and goals are as large as the environment's."""
+    with closing(gym.make(options.env_id)) as env:
+        expected = (*env.observation_space.shape, *env.action_space.shape, *env.reset(seed=0)[1]["goal"].shape)
+    given = (config.observation_dim, config.action_dim, config.goal_dim)
+    if given != expected:
+        raise InputError(
+            f"the checkpoint {_checkpoint(options)} has observations, actions and goals of sizes {given}, "
+            f"but {options.env_id} has {expected}."
+        )
 
 
 def _policy(options: ContenderOptions) -> Agent:

@@ -1,7 +1,6 @@
 """Writes the files that a run leaves: ``results.json``, ``episodes.csv``, ``report.md`` and ``paths.png``."""
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,9 @@ def check_output(folder: Path) -> Path:
     return folder
 
 
-def write_results(folder: Path, evaluations: dict[str, Evaluation], configs: dict[str, Any], command: str) -> None:
+def write_results(
+    folder: Path, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
+) -> None:
     """Write the four files; those of an earlier run are replaced once all of the new ones are complete."""
     layout = LAYOUTS[maze_name(next(iter(evaluations.values())).conditions.env_id)]
     with replaced_together(folder) as unfinished:
@@ -46,7 +47,7 @@ def write_results(folder: Path, evaluations: dict[str, Evaluation], configs: dic
         save_figure(executed_paths(layout, evaluations), unfinished / "paths.png")
 
 
-def results(evaluations: dict[str, Evaluation], configs: dict[str, Any]) -> dict[str, Any]:
+def results(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what ``results.json`` holds.
 
     Numbers that do not exist, such as the plan time of an agent without plans, are null. ``first_reach`` has the mean
@@ -65,7 +66,7 @@ def results(evaluations: dict[str, Evaluation], configs: dict[str, Any]) -> dict
     return json_safe(contents)
 
 
-def _agent_results(evaluation: Evaluation, config: Any) -> dict[str, Any]:
+def _agent_results(evaluation: Evaluation, config: dict[str, Any]) -> dict[str, Any]:
     scores = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:-1]}
     scores["first_reach"] = bootstrap(arrivals(evaluation))
     summary: dict[str, Any] = {
@@ -74,7 +75,7 @@ def _agent_results(evaluation: Evaluation, config: Any) -> dict[str, Any]:
     median = bootstrap(arrivals(evaluation), np.median)
     summary["first_reach"] |= {"median": median.value, "median_ci95": [median.low, median.high]}
     summary |= {name: quantiles(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
-    return summary | {"config": dataclasses.asdict(config) if dataclasses.is_dataclass(config) else {}}
+    return summary | {"config": config}
 
 
 def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:

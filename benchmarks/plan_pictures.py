@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfplan.benchmarks.contenders import ContenderOptions, add_common_arguments, make_contender
+from dfplan.benchmarks.contenders import ContenderOptions, add_common_arguments, make_contenders
 from dfplan.benchmarks.evaluation import Agent, Conditions, first_observation
 from dfplan.benchmarks.figures import denoising_animation, plan_over_maze, save_figure
 from dfplan.envs.errors import CommandParser, exit_two_on_input_error, positive_integer
@@ -42,7 +42,7 @@ def main() -> None:
         f"maze2d-{maze_name(arguments.maze)}-v1", episodes=1, seed=arguments.seed, goal=arguments.goal
     )
     options = ContenderOptions(conditions.env_id, arguments.checkpoint, device=arguments.device)
-    agent = make_contender(arguments.agent, options)
+    agent = make_contenders([arguments.agent], options)[arguments.agent]
     agent.config = replace(agent.config, sampling_steps=arguments.sampling_steps)
     output = writable_folder(arguments.output)
     write_plan_pictures(agent, conditions, output, arguments.agent)

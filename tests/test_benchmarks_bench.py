@@ -6,6 +6,7 @@ import pytest
 
 from dfplan.benchmarks import bench, contenders, evaluation
 from dfplan.benchmarks.bench import main
+from dfplan.checkpoint import save_checkpoint
 
 
 class StillAgent:
@@ -57,7 +58,8 @@ def test_a_run_leaves_table_and_files(run, tmp_path, maze):
     assert f"`{command}`" in (folder / "report.md").read_text()
 
 
-def test_flags_reach_the_agents(run):
+def test_flags_reach_the_agents(run, tmp_path, tiny_model):
+    save_checkpoint(tmp_path / "run" / "model.safetensors", tiny_model, {})
     flags = ["--checkpoint", "run", "--controller", "pd", "--device", "cpu", "--output", "out"]
     assert run("maze2d-umaze", "--agents", "planner", "--episodes", "1", *flags)[0] == 0
     assert run.seen == [contenders.ContenderOptions("maze2d-umaze-v1", "run", "pd", "cpu")]
@@ -76,6 +78,10 @@ def test_flags_reach_the_agents(run):
         (["maze2d-umaze", "--goal", "moving"], "moving"),
         (["maze2d-umaze", "--output", "taken"], "taken"),
         (["maze2d-umaze", "--nonsense"], "--nonsense"),
+        (["maze2d-umaze", "--agents", "random", "--controller", "persuit"], "pursuit"),
+        (["maze2d-umaze", "--agents", "random", "--checkpoint", "no/such"], "no/such"),
+        (["maze2d-umaze", "--agents", "random", "--checkpoint", "taken"], "taken"),
+        (["maze2d-umaze", "--agents", "random", "--device", "gpu9"], "gpu9"),
         ([], "maze"),
     ],
 )

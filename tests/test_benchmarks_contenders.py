@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,9 +8,19 @@ from dfplan.benchmarks.contenders import (
     ContenderOptions,
     WaypointAgent,
     check_contenders,
-    make_contender,
+    described_config,
+    make_contenders,
 )
+from dfplan.checkpoint import save_checkpoint
+from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
+
+
+@pytest.fixture
+def checkpoint(tiny_model, tmp_path):
+    """A checkpoint of umaze, of the sizes that all mazes have."""
+    save_checkpoint(tmp_path / "run" / "model.safetensors", tiny_model, {"env_id": "maze2d-umaze-v1"})
+    return str(tmp_path / "run")
 
 
 def test_an_unknown_agent_is_answered_with_near_ones():
@@ -22,7 +34,7 @@ def test_every_promised_agent_is_in_the_table():
 
 @pytest.mark.parametrize("name", ["waypoint", "random"])
 def test_agents_without_a_network_need_no_checkpoint(name):
-    agent = make_contender(name, ContenderOptions("maze2d-umaze-v1"))
+    agent = make_contenders([name], ContenderOptions("maze2d-umaze-v1"))[name]
     agent.reset(goal=np.ones((2, 2)), seed=[0, 1], num_steps=300)
     actions = agent.act(np.array([[3.0, 1.0, 0.0, 0.0], [3.0, 3.0, 0.0, 0.0]]))
     assert actions.shape == (2, 2) and actions.dtype == np.float32 and (np.abs(actions) <= 1).all()
@@ -76,3 +88,28 @@ def test_the_waypoint_agent_asks_for_its_goal_and_for_a_reset_when_the_batch_cha
     agent.act(np.array([3.0, 1.0, 0.0, 0.0]))
     with pytest.raises(InputError, match="2 observations"):
         agent.act(np.repeat([[3.0, 1.0, 0.0, 0.0]], 2, axis=0))
+
+
+def test_a_checkpoint_of_other_sizes_is_an_error_with_both_sizes(tiny_config, tmp_path):
+    model = DiffusionForcing(replace(tiny_config, observation_dim=6, action_dim=3))
+    save_checkpoint(tmp_path / "large.safetensors", model, {})
+    options = ContenderOptions("maze2d-umaze-v1", str(tmp_path / "large.safetensors"), device="cpu")
+    with pytest.raises(InputError, match=r"\(6, 3, 2\), but maze2d-umaze-v1 has \(4, 2, 2\)"):
+        make_contenders(["planner"], options)
+
+
+@pytest.mark.parametrize(("maze", "warnings"), [("umaze", 0), ("medium", 1)])
+def test_a_checkpoint_of_another_maze_acts_after_one_warning(checkpoint, capsys, maze, warnings):
+    make_contenders(["planner", "policy"], ContenderOptions(f"maze2d-{maze}-v1", checkpoint, device="cpu"))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == warnings
+    assert all("umaze" in line and "medium" in line and checkpoint in line for line in lines)
+
+
+def test_the_config_of_an_agent_with_a_network_names_its_checkpoint_and_the_maze_it_is_from(checkpoint):
+    options = ContenderOptions("maze2d-umaze-v1", checkpoint, controller="pd", device="cpu")
+    agents = make_contenders(["policy", "waypoint"], options)
+    config = described_config(agents["policy"], options)
+    assert config["checkpoint"] == "run/model.safetensors" and config["trained_on"] == "maze2d-umaze-v1"
+    assert config["mode"] == "policy" and config["controller"] == "pd"
+    assert described_config(agents["waypoint"], options) == {"position_gain": 10.0, "velocity_gain": 1.0}

@@ -1,7 +1,6 @@
 import csv
 import json
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,12 +13,7 @@ from dfplan.envs.errors import InputError
 from dfplan.envs.scores import episode_scores
 
 ARRIVAL_SHARES = (0.5, 0.25, None)  # of the episode; the last one never arrives
-
-
-@dataclass(frozen=True)
-class FakeConfig:
-    gain: float = math.inf
-    name: str = "fake"
+CONFIG = {"gain": math.inf, "name": "fake"}
 
 
 def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3):
@@ -44,14 +38,12 @@ def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3):
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     evaluations = {"planner": fake_evaluation(), "waypoint": fake_evaluation(plans=0)}
-    write_results(
-        folder, evaluations, {"planner": FakeConfig(), "waypoint": None}, "dfplan-bench maze2d-umaze --seed 0"
-    )
+    write_results(folder, evaluations, {"planner": CONFIG, "waypoint": {}}, "dfplan-bench maze2d-umaze --seed 0")
     return folder
 
 
 def test_results_have_the_promised_keys():
-    contents = results({"planner": fake_evaluation()}, {"planner": FakeConfig()})
+    contents = results({"planner": fake_evaluation()}, {"planner": CONFIG})
     assert {key: contents[key] for key in ("format", "env_id", "episodes", "seed", "goal")} == {
         "format": 1,
         "env_id": "maze2d-umaze-v1",
@@ -69,7 +61,7 @@ def test_results_have_the_promised_keys():
 
 
 def test_results_of_hand_counted_episodes():
-    agent = results({"planner": fake_evaluation()}, {"planner": None})["agents"]["planner"]
+    agent = results({"planner": fake_evaluation()}, {"planner": {}})["agents"]["planner"]
     assert agent["return"]["mean"] == pytest.approx((150 + 225 + 0) / 3)
     assert agent["normalized"]["mean"] == pytest.approx(100 * (125 - 23.85) / (161.86 - 23.85))
     assert agent["success"]["mean"] == pytest.approx(2 / 3)
@@ -120,7 +112,7 @@ def test_the_table_has_each_interval_under_its_value():
 def test_an_earlier_run_is_replaced_and_other_files_stay(written):
     (written / "notes.txt").write_text("mine")
     assert check_output(written) == written
-    write_results(written, {"planner": fake_evaluation()}, {"planner": None}, "dfplan-bench")
+    write_results(written, {"planner": fake_evaluation()}, {"planner": {}}, "dfplan-bench")
     assert json.loads((written / "results.json").read_text())["agents"].keys() == {"planner"}
     assert sorted(file.name for file in written.iterdir()) == sorted([*outputs.FILES, "notes.txt"])
 
@@ -134,7 +126,7 @@ def test_files_that_no_run_left_are_not_overwritten(tmp_path, name, text):
 
 
 def test_a_failed_run_leaves_the_earlier_one(tmp_path, monkeypatch):
-    evaluations, configs = {"planner": fake_evaluation()}, {"planner": None}
+    evaluations, configs = {"planner": fake_evaluation()}, {"planner": {}}
     write_results(tmp_path, evaluations, configs, "first")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     monkeypatch.setattr(outputs, "save_figure", lambda figure, path: 1 / 0)
