@@ -14,12 +14,12 @@ from dfplan.agents.controllers import CONTROLLERS
 from dfplan.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_checkpoint
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import InputError, unknown_name
+from dfplan.envs.errors import InputError, choose, unknown_name
 from dfplan.guidance import goal_distance, squashed_goal_distance
 from dfplan.noise import draw_noise
 from dfplan.sampler import Guidance, sample
-from dfplan.schedules import scheduling_matrix
-from dfplan.tokens import FIRST_PLANNED
+from dfplan.schedules import SCHEDULES, scheduling_matrix
+from dfplan.tokens import FIRST_PLANNED, GOAL, START
 
 MODES = ("planner", "policy")
 # The paper's own planner (§3.4): the model is not told the goal, guidance is. Settings of ``PlannerConfig``.
@@ -47,8 +47,8 @@ class PlannerConfig:
         sampling_steps: denoising steps of each token.
         schedule: a name in ``dfplan.schedules.SCHEDULES``, or an array (row, token) of levels.
         uncertainty_scale: sampling steps by which a token lags behind its predecessor, in schedules that know it.
-        observation_level: the level at which the current observation is believed, as a share of K; 0 trusts it
-            entirely (§3.3).
+        observation_level: the level at which the current observation is believed, as a share of K: 0 trusts it
+            entirely, more lets the model correct it (§3.3, §4.4).
         goal_token: whether the goal is given to the model; otherwise only guidance knows of it, as in the paper.
         goal_strength: classifier-free strength of the goal token.
         guide: None, or a name in ``GOAL_GUIDES``, or a callable that scores plans (see ``dfplan.guidance``).
@@ -76,10 +76,13 @@ class PlannerConfig:
     def __post_init__(self):
         if self.mode not in MODES:
             raise unknown_name("mode", self.mode, MODES)
-        if self.controller not in CONTROLLERS:
-            raise unknown_name("controller", self.controller, CONTROLLERS)
-        if isinstance(self.guide, str) and self.guide not in GOAL_GUIDES:
-            raise unknown_name("guide", self.guide, GOAL_GUIDES)
+        choose("controller", self.controller, CONTROLLERS)
+        if isinstance(self.guide, str):
+            choose("guide", self.guide, GOAL_GUIDES)
+        if isinstance(self.schedule, str):
+            choose("schedule", self.schedule, SCHEDULES)
+        if not self.uncertainty_scale >= 0:
+            raise InputError(f"uncertainty_scale must be at least 0, not {self.uncertainty_scale}.")
         for name in ("open_loop_horizon", "sampling_steps", "num_futures"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
@@ -156,7 +159,7 @@ class DFPlanner:
             num_steps: length of the episodes, beyond which nothing is planned.
         """
         self._goal = None if goal is None else self._checked(goal, self.model.config.goal_dim, "goal")
-        self._seed, self._generators = seed, None
+        self._seed, self._streams = seed, None
         self._num_steps, self._step = num_steps, 0
         self._controller, self._steps_to_replanning = None, 0
         self.plan_seconds = []
@@ -179,7 +182,7 @@ class DFPlanner:
         return actions[0] if single else actions
 
     def plan(self, observation, horizon: int | None = None, keep_rows: bool = False) -> Plan:
-        """Return the plan from an observation, or a batch of them, without acting on it.
+        """Return the plan that ``act`` would make now, without acting on it.
 
         Args:
             observation: as in ``act``.
@@ -187,7 +190,9 @@ class DFPlanner:
             keep_rows: whether to keep what is believed at each sampling row, for pictures.
         """
         observations, single = self._observe(observation)
-        plan = self._plan(observations, self._num_tokens(horizon), keep_rows)
+        plan = self._plan(
+            observations, self._num_tokens(horizon), [stream.clone_state() for stream in self._streams], keep_rows
+        )
         if not single:
             return plan
         rows = [(positions[0], levels) for positions, levels in plan.rows]
@@ -195,7 +200,7 @@ class DFPlanner:
 
     def _timed_plan(self, observations: np.ndarray) -> Plan:
         start = time.perf_counter()
-        plan = self._plan(observations, self._num_tokens())
+        plan = self._plan(observations, self._num_tokens(), self._streams)
         self.plan_seconds.append(time.perf_counter() - start)
         return plan
 
@@ -212,14 +217,18 @@ class DFPlanner:
 
     @torch.no_grad()
     def _plan(
-        self, observations: Float[np.ndarray, "batch observation"], num_tokens: int, keep_rows: bool = False
+        self,
+        observations: Float[np.ndarray, "batch observation"],
+        num_tokens: int,
+        streams: list[torch.Generator],
+        keep_rows: bool = False,
     ) -> Plan:
         model, rows = self.model, []
-        tokens, matrix = self._first_row(observations, num_tokens)
+        tokens, matrix = self._first_row(observations, num_tokens, streams)
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels))) if keep_rows else None
-        tokens = sample(model, tokens, matrix, self._generators, self._guidance(len(observations)), on_row)
+        tokens = sample(model, tokens, matrix, streams, self._guidance(), on_row)
         if not torch.isfinite(tokens).all():
-            raise FloatingPointError("the plan is not finite; a guidance scale far too large does this")
+            raise InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
         if keep_rows:
             rows.append(self._row(tokens, matrix[-1]))
         planned = model.codec.decode(tokens[:, FIRST_PLANNED:])
@@ -227,28 +236,33 @@ class DFPlanner:
         arrays = (tensor.cpu().numpy() for tensor in (planned.observations, planned.actions, planned.rewards, levels))
         return Plan(*arrays, rows)
 
-    def _first_row(self, observations: np.ndarray, num_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the sequences before sampling, and the scheduling matrix over [goal, start, tokens]."""
-        model, config, device = self.model.config, self.config, self.model.alpha_bar.device
-        planned = scheduling_matrix(
-            config.schedule, num_tokens, config.sampling_steps, model.num_levels, config.uncertainty_scale
-        )
-        known = torch.empty(len(planned), FIRST_PLANNED, dtype=torch.long)
-        use_goal = self._goal is not None and config.goal_token
-        known[:, 0] = 0 if use_goal else model.num_levels
-        known[:, 1] = round(config.observation_level * model.num_levels)
-        matrix = torch.cat([known, planned], dim=1).to(device)
+    def _first_row(self, observations: np.ndarray, num_tokens: int, streams) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sequences before sampling, and the scheduling matrix over [goal, start, tokens].
 
-        codec = self.model.codec
-        tokens = draw_noise((matrix.shape[1], model.token_dim), self._generators, device) * codec.used_channels(
-            num_tokens
-        )
-        if use_goal:
-            tokens[:, :1] = codec.encode_goal(self._tensor(self._goal))
-        tokens[:, 1:FIRST_PLANNED] = codec.encode_start(self._tensor(observations))
+        The observation is scaled to the level at which it is believed; its own error stands in for that level's noise.
+        """
+        matrix = self._matrix(num_tokens)
+        codec, config = self.model.codec, self.model.config
+        tokens = draw_noise((matrix.shape[1], config.token_dim), streams, matrix.device)
+        tokens = tokens * codec.used_channels(num_tokens)
+        if matrix[0, GOAL] == 0:
+            tokens[:, GOAL] = codec.encode_goal(self._tensor(self._goal))[:, 0]
+        signal = self.model.alpha_bar[matrix[0, START]].sqrt()
+        tokens[:, START] = signal * codec.encode_start(self._tensor(observations))[:, 0]
         return tokens, matrix
 
-    def _guidance(self, batch: int) -> Guidance:
+    def _matrix(self, num_tokens: int) -> torch.Tensor:
+        """Return the levels (row, time) of [goal, start, tokens]; the first two keep theirs."""
+        config, num_levels = self.config, self.model.config.num_levels
+        planned = scheduling_matrix(
+            config.schedule, num_tokens, config.sampling_steps, num_levels, config.uncertainty_scale
+        )
+        known = torch.empty(len(planned), FIRST_PLANNED, dtype=torch.long)
+        known[:, GOAL] = 0 if self._goal is not None and config.goal_token else num_levels
+        known[:, START] = round(config.observation_level * num_levels)
+        return torch.cat([known, planned], dim=1).to(self.model.alpha_bar.device)
+
+    def _guidance(self) -> Guidance:
         config, guide = self.config, self.config.guide
         if isinstance(guide, str):
             if self._goal is None:
@@ -267,6 +281,9 @@ class DFPlanner:
     def _observe(self, observation) -> tuple[Float[np.ndarray, "batch observation"], bool]:
         """Return checked observations with a batch axis, and whether it was added; take up a dictionary's goal."""
         if isinstance(observation, Mapping):
+            missing = {"observation", "desired_goal"} - observation.keys()
+            if missing:
+                raise InputError(f"the observation's dictionary lacks {' and '.join(sorted(missing))}.")
             goal = self._checked(observation["desired_goal"], self.model.config.goal_dim, "desired_goal")
             if self._goal is None or not np.array_equal(goal, self._goal):
                 self._goal, self._controller = goal, None
@@ -278,15 +295,15 @@ class DFPlanner:
 
     def _prepare(self, batch: int) -> None:
         """Make one random stream per episode after a ``reset``, and see that goals and seeds are as many."""
-        if self._generators is None:
+        if self._streams is None:
             seeds = self._seed
             if seeds is None:
                 seeds = int(np.random.SeedSequence().generate_state(1)[0])
             seeds = [seeds + episode for episode in range(batch)] if isinstance(seeds, (int, np.integer)) else seeds
-            self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+            self._streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         if self._goal is not None and len(self._goal) == 1 < batch:
             self._goal = np.repeat(self._goal, batch, axis=0)
-        for name, given in (("seeds", self._generators), ("goals", self._goal)):
+        for name, given in (("seeds", self._streams), ("goals", self._goal)):
             if given is not None and len(given) != batch:
                 raise InputError(
                     f"{batch} observations do not fit {len(given)} {name}; call reset() when the batch changes."
@@ -298,7 +315,7 @@ class DFPlanner:
             array = np.atleast_2d(np.asarray(value, dtype=np.float64))
         except (TypeError, ValueError) as error:
             raise InputError(f"the {name} is not an array of numbers.") from error
-        if array.ndim != 2 or array.shape[1] != size:
+        if array.ndim != 2 or array.shape[1] != size or not len(array):
             raise InputError(
                 f"this checkpoint expects {name}s of shape ({size},) or (batch, {size}), not {np.shape(value)}."
             )

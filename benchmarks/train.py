@@ -12,7 +12,9 @@ from dfplan.agents.planner import DFPlanner, PlannerConfig
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, model_card
-from dfplan.config import RECIPES, Recipe
+from dfplan.benchmarks.report import arrivals
+from dfplan.checkpoint import FILE_NAME
+from dfplan.config import PRECISIONS, RECIPES, Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.datasets import load_dataset
@@ -23,15 +25,23 @@ from dfplan.envs.errors import (
     natural_number,
     positive_integer,
     positive_number,
+    seed_number,
     unknown_name,
 )
 from dfplan.envs.files import replaced, writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
-from dfplan.training import RECIPE_NAME, Progress, Trainer, saved_recipe
+from dfplan.training import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Trainer, saved_recipe
 
 PERIODIC_EPISODES = 20
 SHOWN_PLANS = 6
-CHANGEABLE = ("steps", "batch_size", "dataset", "rows", "seed")  # settings of training with a flag of their own
+CHANGEABLE = (
+    "steps",
+    "batch_size",
+    "precision",
+    "dataset",
+    "rows",
+    "seed",
+)  # settings of training with a flag of their own
 
 
 @exit_two_on_input_error
@@ -47,15 +57,14 @@ def main() -> None:
     trainer = Trainer(recipe, dataset, folder, device)
     if arguments.resume:
         trainer.resume()
-    elif arguments.minutes:
+    if arguments.minutes:
         trainer.set_steps(max(1, round(arguments.minutes * 60 / trainer.seconds_per_step())))
-    with SummaryWriter(folder / "tensorboard") as writer:
+    with SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as writer:
         reporter = Reporter(writer, trainer, maze, arguments.evaluate_every)
         try:
             model = trainer.run(reporter)
-        except KeyboardInterrupt:
-            trainer.save()
-            sys.exit(f"\nstopped after {trainer.step} steps, all saved; go on with --resume.")
+        except KeyboardInterrupt:  # not saved here: an update may be half done
+            sys.exit(f"\nstopped; the last {SAVE_SECONDS:.0f} seconds are lost, go on with --resume.")
     if arguments.episodes:
         conditions = Conditions(recipe.env_id, arguments.episodes)
         write_card(trainer, model, conditions, folder, _command(arguments, trainer.recipe))
@@ -67,22 +76,22 @@ class Reporter:
 
     def __init__(self, writer: SummaryWriter, trainer: Trainer, maze: str, evaluate_every: int):
         self.writer, self.trainer, self.maze, self.evaluate_every = writer, trainer, maze, evaluate_every
-        self.next_evaluation = trainer.step + evaluate_every
+        self.evaluated = trainer.step
 
     def __call__(self, progress: Progress) -> None:
         """Write loss, learning rate and throughput; evaluate when it is time."""
         self.writer.add_scalar("train/loss", progress.loss, progress.step)
         self.writer.add_scalar("train/learning_rate", progress.learning_rate, progress.step)
         self.writer.add_scalar("train/tokens_per_second", progress.tokens_per_second, progress.step)
-        if self.evaluate_every and progress.step >= self.next_evaluation:
-            self.next_evaluation += self.evaluate_every
+        if self.evaluate_every and progress.step // self.evaluate_every > self.evaluated // self.evaluate_every:
+            self.evaluated = progress.step
             self._evaluate(self.trainer.ema, progress.step)
 
     def _evaluate(self, model: DiffusionForcing, step: int) -> None:
         agent = DFPlanner(model, PlannerConfig())
         evaluation = evaluate(agent, Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES), f"evaluation at {step}")
-        for name, values in evaluation.scores.items():
-            self.writer.add_scalar(f"evaluation/{name}", values[values == values].mean(), step)  # NaN: never arrived
+        for name, values in (evaluation.scores | {"first_reach": arrivals(evaluation)}).items():
+            self.writer.add_scalar(f"evaluation/{name}", values.mean(), step)
         self.writer.add_figure("plans", self._plans(agent), step)
         self.writer.flush()
 
@@ -109,6 +118,8 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
     given = {name: getattr(arguments, name) for name in CHANGEABLE if getattr(arguments, name) is not None}
     if arguments.resume:
         recipe = saved_recipe(arguments.output)
+        if arguments.minutes:
+            raise InputError(f"the run in {arguments.output} has its number of steps already; leave --minutes out.")
         if recipe.env_id != RECIPES[maze].env_id:
             raise InputError(f"the run in {arguments.output} is on {recipe.env_id}, not on {RECIPES[maze].env_id}.")
         for name, value in given.items():
@@ -118,11 +129,10 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
                     f"the run in {arguments.output} has {saved}, not {value}; a resumed run keeps its settings."
                 )
         return recipe
-    if (arguments.output / RECIPE_NAME).exists():
-        raise InputError(
-            f"{arguments.output} holds a run already; add --resume to go on with it, or choose another --output."
-        )
-    if "dataset" in given:
+    for name in (RECIPE_NAME, STATE_NAME, FILE_NAME, CARD_NAME):
+        if (arguments.output / name).exists():
+            raise InputError(f"{arguments.output / name} exists and stays; add --resume, or choose another --output.")
+    if given.get("dataset", "generate") != "generate":
         given.setdefault("rows", None)
     return replace(RECIPES[maze], training=replace(RECIPES[maze].training, **given))
 
@@ -158,9 +168,10 @@ def _parser() -> CommandParser:
     parser.add_argument("--dataset", help="generate (default), d4rl, or the path of a D4RL HDF5 file")
     parser.add_argument("--rows", type=positive_integer, help="rows of the data set to use")
     parser.add_argument(
-        "--seed", type=natural_number, help="decides data, initial weights, batches and noise (default: 0)"
+        "--seed", type=seed_number, help="decides data, initial weights, batches and noise (default: 0)"
     )
-    parser.add_argument("--batch-size", type=positive_integer)
+    parser.add_argument("--batch-size", type=positive_integer, help="windows in each update")
+    parser.add_argument("--precision", choices=PRECISIONS, help="auto (default) measures which is faster")
     parser.add_argument(
         "--evaluate-every", type=natural_number, default=1000, help="steps between evaluations; 0 for none"
     )

@@ -29,10 +29,16 @@ def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict) -> No
 def find_checkpoint(name_or_path: str | Path) -> Path:
     """Return the file of a shipped checkpoint (``maze2d-large``, with or without ``-v1``), a run's folder, or a file.
 
+    A shipped name wins over a folder of that name; write ``./maze2d-large`` for the folder.
+
     Raises:
         InputError: if there is none; with the near matches among the shipped.
     """
     path = Path(name_or_path)
+    shipped = {file.stem: file for file in SHIPPED.glob("*.safetensors")}
+    name = str(name_or_path).removesuffix("-v1")
+    if name in shipped:
+        return shipped[name]
     if path.is_dir() and (path / FILE_NAME).is_file():
         return path / FILE_NAME
     if path.is_dir():
@@ -41,11 +47,7 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"there is no checkpoint file {path}.")
-    shipped = {file.stem: file for file in SHIPPED.glob("*.safetensors")}
-    name = str(name_or_path).removesuffix("-v1")
-    if name not in shipped:
-        raise unknown_name("shipped checkpoint", name, shipped)
-    return shipped[name]
+    raise unknown_name("shipped checkpoint", name, shipped)
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tuple[DiffusionForcing, dict]:
@@ -71,6 +73,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
         model.load_state_dict(weights)
         info = json.loads(metadata["info"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[-1].strip().rstrip(".")
         raise InputError(f"the weights in {path} do not fit the configuration stored with them: {reason}.") from error
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise InputError(f"{path} holds weights that are not finite.")
     return model.eval().requires_grad_(False).to(device), info

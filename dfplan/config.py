@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from dfplan.envs.errors import unknown_name
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -28,7 +32,17 @@ class ModelConfig:
     causal: bool = False
 
     def __post_init__(self):
-        sizes = ("observation_dim", "action_dim", "goal_dim", "frame_stack", "num_tokens", "num_levels", "depth")
+        sizes = (
+            "observation_dim",
+            "action_dim",
+            "goal_dim",
+            "frame_stack",
+            "num_tokens",
+            "num_levels",
+            "width",
+            "depth",
+            "num_heads",
+        )
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -72,6 +86,7 @@ class TrainingConfig:
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
     start_level: float = 0.004  # its highest level then, as a share of K
+    precision: str = "auto"  # float32, bfloat16 (autocast), or whichever is faster where the training begins
     dataset: str = "generate"  # or "d4rl", or the path of an HDF5 file
     rows: int | None = 1_000_000  # None for all that the dataset has
     seed: int = 0
@@ -80,6 +95,8 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "rows"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
         for name in ("goal_known", "goal_on_the_way", "start_known", "start_level", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")

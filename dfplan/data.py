@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from dfplan.config import ModelConfig, TrainingConfig
+from dfplan.envs.errors import InputError
 from dfplan.tokens import Trajectories, TrajectoryCodec
 
 
@@ -54,6 +55,8 @@ class WindowSampler:
         self.model, self.training = model, training
         self.ends = segment_ends(dataset)
         self.starts = np.flatnonzero(self.ends > np.arange(len(self.ends)))  # rows with a step left to take
+        if not len(self.starts):
+            raise InputError(f"{len(self.ends)} rows hold no two steps of one demonstration; take more rows.")
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:
         """Return random windows; a goal on the way lies uniformly between start and segment's end."""

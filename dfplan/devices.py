@@ -18,7 +18,7 @@ def find_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).item()  # some devices can be named but hold no values
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"there is no device {name!r} here: {str(error).splitlines()[0]}.") from error
     return torch.device(name)

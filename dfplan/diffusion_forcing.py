@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dfplan.backbones import Transformer
 from dfplan.config import ModelConfig
+from dfplan.envs.errors import choose
 from dfplan.loss import LOSS_WEIGHTS, weighted_mse
 from dfplan.noise import add_noise, alpha_bar_table
 from dfplan.tokens import FIRST_PLANNED, Statistics, TrajectoryCodec
@@ -53,5 +54,5 @@ class DiffusionForcing(nn.Module):
         used = self.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)
         alpha_bar = self.alpha_bar[levels]
         noisy = add_noise(tokens, alpha_bar, noise) * used
-        weight = LOSS_WEIGHTS[loss_weight](alpha_bar) * (levels > 0)
+        weight = choose("loss weight", loss_weight, LOSS_WEIGHTS)(alpha_bar) * (levels > 0)
         return weighted_mse(self.predict_x0(noisy, levels), tokens, weight, used)

@@ -77,5 +77,5 @@ def weighted_sum(guides: Sequence[Guide], weights: Sequence[float]) -> Guide:
 
 def _distances(plan: Trajectories, point: Float[Tensor, "batch_or_1 position"]) -> Float[Tensor, "batch step"]:
     """Distance of each planned position to a point; its gradient at distance 0 is 0."""
-    offset = plan.observations[..., : point.shape[-1]] - point[:, None]
+    offset = plan.observations[..., : point.shape[-1]] - point[:, None].to(plan.observations)
     return (offset.square().sum(dim=-1) + 1e-8).sqrt()

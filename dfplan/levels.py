@@ -7,6 +7,7 @@ from jaxtyping import Int
 from torch import Generator, Tensor
 
 from dfplan.config import TrainingConfig
+from dfplan.envs.errors import choose
 from dfplan.tokens import FIRST_PLANNED, GOAL, START
 
 Levels = Int[Tensor, "batch time"]
@@ -60,8 +61,9 @@ def draw_levels(config: TrainingConfig, batch: int, num_tokens: int, num_levels:
     The goal is clean or masked; the start is nearly clean (so that small errors of an observation do no harm, §3.3)
     or drawn like the first planned token.
     """
+    draw = choose("level sampler", config.level_sampler, LEVEL_SAMPLERS)
     levels = torch.empty(batch, FIRST_PLANNED + num_tokens, dtype=torch.long)
-    levels[:, START:] = LEVEL_SAMPLERS[config.level_sampler](batch, 1 + num_tokens, num_levels, generator)
+    levels[:, START:] = draw(batch, 1 + num_tokens, num_levels, generator)
     chance = torch.rand(3, batch, generator=generator)
     levels[:, GOAL] = torch.where(chance[0] < config.goal_known, 0, num_levels)
     nearly_clean = (chance[2] * config.start_level * num_levels).long()

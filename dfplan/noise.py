@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dfplan.envs.errors import unknown_name
+from dfplan.envs.errors import choose
 
 
 def cosine_alpha_bar(time: Float[Tensor, "level"]) -> Float[Tensor, "level"]:
@@ -37,9 +37,9 @@ def alpha_bar_table(schedule: str, num_levels: int, snr_scale: float = 1.0) -> F
     Raises:
         InputError: if there is no such schedule.
     """
-    if schedule not in ALPHA_BARS:
-        raise unknown_name("noise schedule", schedule, ALPHA_BARS)
-    alpha_bar = ALPHA_BARS[schedule](torch.linspace(0, 1, num_levels + 1, dtype=torch.float64))
+    alpha_bar = choose("noise schedule", schedule, ALPHA_BARS)(
+        torch.linspace(0, 1, num_levels + 1, dtype=torch.float64)
+    )
     alpha_bar = snr_scale * alpha_bar / (1 - alpha_bar + snr_scale * alpha_bar)
     alpha_bar[0], alpha_bar[-1] = 1, 0
     return alpha_bar.float()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -67,7 +67,10 @@ def sample(
 
 
 def predict(model: DiffusionForcing, tokens: Tokens, levels: Int[Tensor, "time"], goal_strength: float = 1.0) -> Tokens:
-    """Return x0, extrapolated from the unconditional towards the goal-conditioned prediction by ``goal_strength``."""
+    """Return x0, extrapolated from the unconditional towards the goal-conditioned prediction by ``goal_strength``.
+
+    The masked goal of the former is shown as the mean of the noise that it is in training.
+    """
     levels = levels.expand(tokens.shape[0], -1)
     conditioned = model.predict_x0(tokens, levels)
     if goal_strength == 1.0:
@@ -85,50 +88,75 @@ def _guided_shift(
 
     Pure noise says nothing about x0, nor a gradient about pure noise: tokens at the last level are not moved.
     """
+    movable = planned_at(levels) & (levels > 0) & (levels < model.config.num_levels)
+    if not movable.any():
+        return torch.zeros_like(x0)
     gradient = monte_carlo_gradient(model, tokens, x0, levels, guidance, generators)
     alpha_bar = model.alpha_bar[levels][:, None]
-    movable = (levels > 0) & (levels < model.config.num_levels)
     return torch.where(movable[:, None], (1 - alpha_bar) / alpha_bar.clamp_min(1e-12).sqrt() * gradient, 0.0)
+
+
+def planned_at(levels: Int[Tensor, "time"]) -> Bool[Tensor, "time"]:
+    """Return which positions in time hold planned tokens, goal and start being known or masked."""
+    return torch.arange(len(levels), device=levels.device) >= FIRST_PLANNED
+
+
+def about_to_be_committed(levels: Int[Tensor, "time"], num_levels: int) -> Bool[Tensor, "time"]:
+    """Return which planned tokens have the lowest level above 0."""
+    uncertain = planned_at(levels) & (levels > 0)
+    return uncertain & (levels == torch.where(uncertain, levels, num_levels).min())
 
 
 def monte_carlo_gradient(
     model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, "time"], guidance: Guidance, generators
 ) -> Tokens:
-    """Return ∇ log c with respect to ``tokens``, the mean over N futures, each drawn independently (§3.4, App. C.5).
+    """Return ∇ log c with respect to ``tokens`` (§3.4, App. C.5).
 
-    The tokens about to be committed, those at the lowest level above 0, are the same in all futures; the later, still
-    uncertain ones are drawn anew in each. With ``num_futures=1`` nothing is redrawn: plain guidance.
+    For the tokens about to be committed it is the mean over N futures, in each of which all later uncertain tokens are
+    drawn anew. The later tokens have the plain gradient, which is all there is with ``num_futures=1``.
     """
-    futures = tokens[:, None]  # (batch, future, time, channel)
+    copies = tokens[:, None]  # (batch, copy, time, channel): the tokens themselves, then their futures
     if guidance.num_futures > 1:
         futures = draw_futures(model, tokens, x0, levels, guidance.num_futures, generators)
-    batch, num_futures = futures.shape[:2]
+        copies = torch.cat([copies, futures], dim=1)
+    gradients = _gradients(model, copies, levels, guidance)
+    if guidance.num_futures == 1:
+        return gradients[:, 0]
+    committed = about_to_be_committed(levels, model.config.num_levels)[:, None]
+    return torch.where(committed, gradients[:, 1:].mean(dim=1), gradients[:, 0])
+
+
+def _gradients(
+    model: DiffusionForcing,
+    copies: Float[Tensor, "batch copy time channel"],
+    levels: Int[Tensor, "time"],
+    guidance: Guidance,
+) -> Float[Tensor, "batch copy time channel"]:
+    """Return the gradient of each copy's score through the network, all copies in one batch."""
+    batch, num_copies = copies.shape[:2]
     with torch.enable_grad():
-        futures = futures.flatten(0, 1).detach().requires_grad_()  # (batch * future, time, channel)
-        predicted = predict(model, futures, levels, guidance.goal_strength)
-        # The guide knows of one goal per plan, so it is shown one future of every plan at a time.
-        plans = predicted[:, FIRST_PLANNED:].unflatten(0, (batch, num_futures))
-        scores = sum(guidance.guide(model.codec.decode(plans[:, future])) for future in range(num_futures))
-        (gradient,) = torch.autograd.grad(scores.sum(), futures)
-    return gradient.unflatten(0, (batch, num_futures)).mean(dim=1)
+        flat = copies.flatten(0, 1).detach().requires_grad_()  # (batch * copy, time, channel)
+        predicted = predict(model, flat, levels, guidance.goal_strength).unflatten(0, (batch, num_copies))
+        # The guide knows of one goal per plan, so it is shown one copy of every plan at a time.
+        plans = (model.codec.decode(predicted[:, copy, FIRST_PLANNED:]) for copy in range(num_copies))
+        (gradient,) = torch.autograd.grad(sum(guidance.guide(plan).sum() for plan in plans), flat)
+    return gradient.unflatten(0, (batch, num_copies))
 
 
 def draw_futures(
     model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, "time"], num_futures: int, generators
 ) -> Float[Tensor, "batch future time channel"]:
-    """Return N copies of ``tokens`` whose uncertain tokens, the ones about to be committed excepted, are drawn
-    independently.
+    """Return N copies in which every uncertain token but those about to be committed is drawn independently.
 
     One step backward, one forward (App. B.5): from level k down to k/2 along the model's prediction, and back up with
     new noise. Pure noise is simply drawn anew, which is what the same formula gives there.
     """
-    uncertain = levels > 0
-    committed = levels == torch.where(uncertain, levels, model.config.num_levels).min()
-    redrawn = uncertain & ~committed
-    lower = torch.where(redrawn & (levels < model.config.num_levels), levels // 2, levels)
+    num_levels = model.config.num_levels
+    redrawn = planned_at(levels) & (levels > 0) & ~about_to_be_committed(levels, num_levels)
+    lower = torch.where(redrawn & (levels < num_levels), levels // 2, levels)
     alpha_bar, lower_alpha_bar = model.alpha_bar[levels], model.alpha_bar[lower]
     backward = ddim_step(tokens, x0, alpha_bar, lower_alpha_bar)
-    kept = torch.where(levels == model.config.num_levels, 0.0, alpha_bar / lower_alpha_bar.clamp_min(1e-12))
+    kept = torch.where(levels == num_levels, 0.0, alpha_bar / lower_alpha_bar.clamp_min(1e-12))
     noise = draw_noise((num_futures, *tokens.shape[1:]), generators, tokens.device)
     noise = noise * model.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)
     forward = add_noise(backward[:, None].expand_as(noise), kept.expand(noise.shape[:-1]), noise)

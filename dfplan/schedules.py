@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from dfplan.envs.errors import InputError, unknown_name
+from dfplan.envs.errors import InputError, choose
 
 Matrix = Int[Tensor, "row time"]
 
@@ -69,7 +69,8 @@ def scheduling_matrix(
     """Return the matrix of a named schedule, or the user's own after a check, in the model's levels.
 
     Args:
-        schedule: a name in ``SCHEDULES``, or an array (row, time) of model levels.
+        schedule: a name in ``SCHEDULES``, or an array (row, time) of model levels, of which a shorter plan takes the
+            first columns.
         num_tokens: tokens in the plan.
         sampling_steps: denoising steps of each token; they divide the model's levels evenly. Ignored for an array.
         num_levels: K of the model.
@@ -79,16 +80,14 @@ def scheduling_matrix(
         InputError: if the name is unknown, or the array has another number of tokens or is no scheduling matrix.
     """
     if isinstance(schedule, str):
-        if schedule not in SCHEDULES:
-            raise unknown_name("schedule", schedule, SCHEDULES)
-        return SCHEDULES[schedule](num_tokens, sampling_steps, uncertainty_scale) * num_levels // sampling_steps
+        rows = choose("schedule", schedule, SCHEDULES)(num_tokens, sampling_steps, uncertainty_scale)
+        return rows * num_levels // sampling_steps
     matrix = torch.as_tensor(schedule)
-    if matrix.ndim != 2 or matrix.shape[1] != num_tokens or matrix.is_floating_point():
-        raise InputError(
-            f"a schedule of shape {tuple(matrix.shape)}, {matrix.dtype} does not fit (row, {num_tokens}) integers."
-        )
+    if matrix.ndim != 2 or matrix.shape[1] < num_tokens or matrix.is_floating_point():
+        given = f"{tuple(matrix.shape)} of {matrix.dtype}"
+        raise InputError(f"a schedule {given} does not fit integers (row, {num_tokens} or more).")
     if (matrix[0] != num_levels).any() or (matrix[-1] != 0).any() or (matrix.diff(dim=0) > 0).any():
         raise InputError(
             f"a schedule must fall from {num_levels} in its first row to 0 in its last and never rise in between."
         )
-    return matrix.long()
+    return matrix[:, :num_tokens].long()

@@ -56,42 +56,43 @@ class Trainer:
     """Trains one model on one dataset, keeping its files in a folder."""
 
     def __init__(self, recipe: Recipe, dataset: dict[str, np.ndarray], output: str | Path, device: torch.device):
+        if recipe.training.precision == "auto":
+            precision = "bfloat16" if bfloat16_pays(device) else "float32"
+            recipe = replace(recipe, training=replace(recipe.training, precision=precision))
         self.recipe, self.config = recipe, recipe.training
         self.output, self.device = Path(output), device
         torch.manual_seed(self.config.seed)
         self.model = DiffusionForcing(recipe.model, Statistics.of(dataset)).to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.windows = WindowSampler(dataset, recipe.model, self.config)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            betas=(0.9, 0.99),
-            fused=True,
-        )
-        self.autocast = bfloat16_pays(device)
+        self.optimizer = self._new_optimizer(self.model)
         self.step = 0
 
     def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> DiffusionForcing:
         """Train from the present step to the last, saving now and then, and return the averaged model."""
         self.save()
-        saved = logged = time.monotonic()
-        tokens_per_step = self.config.batch_size * self.recipe.model.num_tokens
-        bar = tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step", mininterval=1.0)
-        with bar:
+        saved = time.monotonic()
+        with tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step", mininterval=1.0) as bar:
             while self.step < self.config.steps:
-                loss = self.update()
-                bar.update()
-                if self.step % LOG_STEPS == 0 or self.step == self.config.steps:
-                    seconds, logged = time.monotonic() - logged, time.monotonic()
-                    progress = self._progress(float(loss), tokens_per_step * LOG_STEPS / seconds)
-                    bar.set_postfix(loss=f"{progress.loss:.4f}")
-                    on_progress(progress)
+                progress = self._some_updates(bar)
+                bar.set_postfix(loss=f"{progress.loss:.4f}")
+                on_progress(progress)
                 if time.monotonic() - saved > SAVE_SECONDS:
                     self.save()
                     saved = time.monotonic()
         self.save()
         return self.ema
+
+    def _some_updates(self, bar: tqdm) -> Progress:
+        """Take the updates up to the next one that is logged, and return how they went."""
+        began, first = time.perf_counter(), self.step
+        while self.step < self.config.steps and (self.step == first or self.step % LOG_STEPS):
+            loss = self.update()
+            bar.update()
+        tokens = (self.step - first) * self.config.batch_size * self.recipe.model.num_tokens
+        loss = float(loss)  # waits for the device
+        rate = learning_rate(self.config, self.step - 1)
+        return Progress(self.step, loss, rate, tokens / (time.perf_counter() - began))
 
     def update(self) -> torch.Tensor:
         """Take one optimisation step and return its loss."""
@@ -114,7 +115,7 @@ class Trainer:
         levels = draw_levels(config, config.batch_size, model.num_tokens, model.num_levels, generator)
         tokens = windows.tokens(self.model.codec)
         noise = torch.randn(tokens.shape, generator=generator).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             return self.model.loss(tokens, levels.to(self.device), noise, config.loss_weight)
 
     @torch.no_grad()
@@ -123,8 +124,11 @@ class Trainer:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
 
-    def _progress(self, loss: float, tokens_per_second: float) -> Progress:
-        return Progress(self.step, loss, learning_rate(self.config, self.step - 1), tokens_per_second)
+    def _new_optimizer(self, model: DiffusionForcing) -> torch.optim.Optimizer:
+        config = self.config
+        return torch.optim.AdamW(
+            model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+        )
 
     def set_steps(self, steps: int) -> None:
         """Change the number of updates before the first."""
@@ -135,7 +139,7 @@ class Trainer:
         """Return the duration of an update, measured on a copy that is thrown away."""
         probe = copy.copy(self)
         probe.model, probe.ema = copy.deepcopy(self.model), copy.deepcopy(self.ema)
-        probe.optimizer = torch.optim.AdamW(probe.model.parameters())
+        probe.optimizer = self._new_optimizer(probe.model)
         probe.update()
         start = time.perf_counter()
         for _ in range(TIMED_STEPS):
@@ -146,7 +150,6 @@ class Trainer:
         """Write the training state and the averaged model, each in one piece or not at all."""
         state = {
             "step": self.step,
-            "autocast": self.autocast,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -169,7 +172,7 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.autocast = state["step"], state["autocast"]
+            self.step = state["step"]
         except Exception as error:
             raise InputError(f"cannot resume from {path}: {str(error).splitlines()[0]}.") from error
 

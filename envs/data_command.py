@@ -8,9 +8,9 @@ from dfplan.envs.errors import (
     CommandParser,
     InputError,
     exit_two_on_input_error,
-    natural_number,
     non_negative_number,
     positive_integer,
+    seed_number,
 )
 from dfplan.envs.files import writable_folder
 from dfplan.envs.layouts import maze_name
@@ -23,7 +23,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--noise", type=non_negative_number, default=DATASET_NOISE, help="standard deviation added to actions"
     )
-    parser.add_argument("--seed", type=natural_number, default=0, help="seed of everything random")
+    parser.add_argument("--seed", type=seed_number, default=0, help="seed of everything random")
     parser.add_argument("--output", type=Path, help="file to write (default: MAZE.hdf5 in this folder)")
     return parser
 
@@ -36,6 +36,8 @@ def main() -> None:
     output = arguments.output or Path(f"maze2d-{maze}.hdf5")
     if output.is_dir():
         raise InputError(f"the output {output} is a folder; give a file name such as {output / f'maze2d-{maze}.hdf5'}.")
+    if output.exists():
+        raise InputError(f"{output} exists and stays; choose another file with --output.")
     writable_folder(output.parent)  # before the minutes of work, not after
     rows = arguments.rows or DATASET_ROWS[maze]
     write_hdf5(output, generate(maze, rows, arguments.noise, arguments.seed, progress=True))

@@ -3,9 +3,12 @@
 import argparse
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+
+Value = TypeVar("Value")
+LARGEST_SEED = 2**32 - 1  # what every random number generator takes
 
 
 class InputError(ValueError):
@@ -41,6 +44,17 @@ class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
+def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
+    """Return what ``table`` has under ``name``.
+
+    Raises:
+        InputError: if it has nothing there; with the near matches.
+    """
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose complaints are ``InputError`` sentences instead of a usage dump.
 
@@ -63,8 +77,13 @@ def positive_integer(text: str) -> int:
 
 
 def natural_number(text: str) -> int:
-    """Return a whole number of at least 0 (a seed, for instance), for ``type=`` of an argument."""
+    """Return a whole number of at least 0, for ``type=`` of an argument."""
     return _number(text, int, lambda number: number >= 0, "a whole number of 0 or more")
+
+
+def seed_number(text: str) -> int:
+    """Return a seed, for ``type=`` of an argument."""
+    return _number(text, int, lambda number: 0 <= number <= LARGEST_SEED, f"a whole number of 0 to {LARGEST_SEED}")
 
 
 def positive_number(text: str) -> float:

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
 from dfplan.agents.planner import MONTE_CARLO_GUIDANCE
 from dfplan.checkpoint import save_checkpoint
 from dfplan.envs.errors import InputError
+from dfplan.tokens import START as START_TOKEN
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
 GOAL = np.array([2.0, 3.0])
@@ -135,6 +137,7 @@ def test_a_guide_of_the_users_own_steers_the_plan(tiny_model):
         (np.zeros(3), r"expects observations of shape \(4,\)"),
         (np.array([1, 1, np.nan, 0]), "not finite"),
         (np.zeros((2, 3, 4)), "expects observations"),
+        (np.zeros((0, 4)), "expects observations"),
         ("north", "not an array of numbers"),
     ],
 )
@@ -159,6 +162,8 @@ def test_a_batch_that_changes_within_an_episode_is_refused(agent):
         ({"guide": "gaol_distance"}, "did you mean goal_distance"),
         ({"open_loop_horizon": 0}, "at least 1"),
         ({"horizon": -5}, "at least 1 step"),
+        ({"uncertainty_scale": -1.0}, "at least 0"),
+        ({"schedule": "pyramide"}, "did you mean pyramid"),
         ({"observation_level": 2.0}, r"\[0, 1\]"),
     ],
 )
@@ -190,3 +195,35 @@ def test_an_unknown_setting_or_device_is_named(tiny_model, tmp_path):
         DFPlanner.load(tmp_path / "x.safetensors", horzon=3)
     with pytest.raises(InputError, match="no device 'gpu'"):
         DFPlanner.load(tmp_path / "x.safetensors", device="gpu")
+
+
+def test_looking_at_a_plan_changes_nothing_and_shows_what_act_will_follow(agent):
+    agent.reset(goal=GOAL, seed=0)
+    action = agent.act(START)
+    agent.reset(goal=GOAL, seed=0)
+    plans = [agent.plan(START).observations for _ in range(2)]
+    np.testing.assert_array_equal(*plans)
+    np.testing.assert_array_equal(agent.act(START), action)
+
+
+def test_a_doubted_observation_is_scaled_to_its_level(tiny_model):
+    agent = DFPlanner(tiny_model, PlannerConfig(observation_level=0.5))
+    agent.reset(goal=GOAL, seed=0)
+    tokens, matrix = agent._first_row(START[None], 4, [torch.Generator()])
+    encoded = tiny_model.codec.encode_start(torch.tensor(START[None], dtype=torch.float32))[:, 0]
+    assert (matrix[:, START_TOKEN] == 50).all()
+    torch.testing.assert_close(tokens[:, START_TOKEN], tiny_model.alpha_bar[50].sqrt() * encoded)
+
+
+def test_a_scheduling_matrix_of_the_users_own_serves_a_whole_episode(tiny_model):
+    own = np.array([[100] * 4, [50] * 4, [0] * 4])
+    agent = DFPlanner(tiny_model, PlannerConfig(schedule=own, open_loop_horizon=3))
+    agent.reset(goal=GOAL, seed=0, num_steps=8)
+    for _ in range(8):
+        agent.act(START)
+
+
+def test_a_dictionary_that_lacks_a_key_is_answered_in_a_sentence(agent):
+    agent.reset(seed=0)
+    with pytest.raises(InputError, match="lacks desired_goal"):
+        agent.act({"observation": START})

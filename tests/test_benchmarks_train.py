@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 
 from dfplan.agents import DFPlanner
 from dfplan.benchmarks import evaluation, train
@@ -26,7 +27,8 @@ def command(monkeypatch, tmp_path):
 def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(command):
     folder = command("--steps", "2", "--episodes", "2", "--seed", "3")
     card = (folder / "README.md").read_text()
-    assert "--steps 2 --batch-size 2 --rows 3000 --seed 3" in card and "generated, seed 3" in card
+    assert "--steps 2 --batch-size 2 --precision" in card and "--rows 3000 --seed 3`" in card
+    assert "generated, seed 3" in card
     assert "| planner |" in card and "| policy |" in card and "2 episodes" in card
     assert load_checkpoint(folder / "model.safetensors")[1]["env_id"] == "maze2d-umaze-v1"
     assert list((folder / "tensorboard").iterdir())
@@ -70,7 +72,7 @@ def test_an_existing_run_is_not_overwritten(command, capsys):
     before = (folder / "model.safetensors").read_bytes()
     with pytest.raises(SystemExit):
         command("--steps", "3", "--episodes", "0")
-    assert "holds a run already" in capsys.readouterr().err
+    assert "recipe.json exists and stays" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command("--steps", "3", "--resume")
     assert "has --steps 1, not 3" in capsys.readouterr().err
@@ -84,3 +86,30 @@ def test_an_evaluation_on_the_way_is_logged_with_pictures_of_plans(command):
     log = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert {"train/loss", "train/learning_rate", "train/tokens_per_second"} <= set(log.Tags()["scalars"])
     assert "evaluation/normalized" in log.Tags()["scalars"] and log.Tags()["images"] == ["plans"]
+
+
+def test_files_of_the_users_own_are_not_overwritten(command, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "README.md").write_text("mine")
+    with pytest.raises(SystemExit):
+        command("--steps", "1")
+    assert "exists and stays" in capsys.readouterr().err
+    assert (tmp_path / "run" / "README.md").read_text() == "mine"
+
+
+def test_a_run_that_was_interrupted_within_an_update_ends_as_an_uninterrupted_one(command, tmp_path, monkeypatch):
+    folder = command("--steps", "2", "--episodes", "0")
+    expected, _ = load_checkpoint(folder / "model.safetensors")
+    for file in ("recipe.json", "state.pt", "model.safetensors"):
+        (folder / file).unlink()
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("dfplan.training.Trainer._average", interrupted)
+        command("--steps", "2", "--episodes", "0")
+    command("--episodes", "0", "--resume")
+    resumed, _ = load_checkpoint(folder / "model.safetensors")
+    for name, weights in expected.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], weights)

@@ -78,3 +78,18 @@ def test_a_checkpoint_below_ten_megabytes_ships_for_each_maze_with_its_card(maze
     _, info = load_checkpoint(path)
     assert info["env_id"] == f"maze2d-{maze}-v1"
     assert "## Scores" in path.with_suffix(".md").read_text()
+
+
+def test_a_shipped_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
+    (tmp_path / "maze2d-large").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("maze2d-large") == SHIPPED / "maze2d-large.safetensors"
+    with pytest.raises(InputError, match="holds no"):
+        find_checkpoint("./maze2d-large")
+
+
+def test_weights_that_are_not_finite_are_refused(tiny_model, tmp_path):
+    tiny_model.backbone.output.bias[0] = float("nan")
+    save_checkpoint(tmp_path / FILE_NAME, tiny_model, {})
+    with pytest.raises(InputError, match="not finite"):
+        load_checkpoint(tmp_path / FILE_NAME)

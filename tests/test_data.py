@@ -3,6 +3,7 @@ import pytest
 
 from dfplan.config import TrainingConfig
 from dfplan.data import WindowSampler, segment_ends
+from dfplan.envs.errors import InputError
 
 
 def test_a_segment_ends_where_the_goal_changes_or_a_timeout_stands_and_with_the_data():
@@ -51,3 +52,9 @@ def test_rewards_are_about_the_state_after_the_step(tiny_dataset, tiny_config):
 def test_a_goal_token_and_a_start_token_stand_before_the_plan(tiny_dataset, tiny_config, tiny_model):
     tokens = windows(tiny_dataset, tiny_config, count=3).tokens(tiny_model.codec)
     assert tokens.shape == (3, 2 + tiny_config.num_tokens, tiny_config.token_dim)
+
+
+def test_data_without_two_steps_of_one_demonstration_are_refused(tiny_dataset, tiny_config):
+    one_row = {key: column[:1] for key, column in tiny_dataset.items()}
+    with pytest.raises(InputError, match="take more rows"):
+        WindowSampler(one_row, tiny_config, TrainingConfig())

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dfplan.config import TrainingConfig
+from dfplan.envs.errors import InputError
 from dfplan.levels import LEVEL_SAMPLERS, draw_levels, ramp
 from dfplan.tokens import FIRST_PLANNED, GOAL, START
 
@@ -49,3 +50,8 @@ def test_goals_are_clean_or_masked_and_starts_mostly_nearly_clean():
     assert set(levels[:, GOAL].tolist()) == {0, K}
     assert (levels[:, GOAL] == 0).float().mean() == pytest.approx(0.9, abs=0.02)
     assert (levels[:, START] < 0.05 * K).float().mean() == pytest.approx(0.8 + 0.2 * 0.05, abs=0.03)
+
+
+def test_a_misspelt_level_sampler_is_answered_with_the_near_match():
+    with pytest.raises(InputError, match="did you mean independent"):
+        draw_levels(TrainingConfig(level_sampler="independant"), 2, 4, K, generator())

@@ -4,7 +4,7 @@ import torch
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.guidance import goal_distance, weighted_sum
 from dfplan.noise import alpha_bar_table
-from dfplan.sampler import Guidance, draw_futures, monte_carlo_gradient, predict, sample
+from dfplan.sampler import Guidance, about_to_be_committed, draw_futures, monte_carlo_gradient, predict, sample
 from dfplan.schedules import scheduling_matrix
 from dfplan.tokens import FIRST_PLANNED, GOAL, START
 
@@ -162,3 +162,23 @@ def test_each_row_is_shown_with_its_levels(tiny_model):
     sample(tiny_model, tokens, matrix, [], on_row=lambda x0, levels: seen.append((x0.shape, levels)))
     assert [shape for shape, _ in seen] == [tokens.shape] * (len(matrix) - 1)
     assert torch.equal(torch.stack([levels for _, levels in seen]), matrix[:-1])
+
+
+def test_known_tokens_are_in_no_future_redrawn_nor_taken_for_the_ones_about_to_be_committed(tiny_model):
+    tokens, _ = first_row(tiny_model, batch=1)
+    levels = torch.tensor([100, 5, 20, 40, 60, 100])
+    assert about_to_be_committed(levels, 100).tolist() == [False, False, True, False, False, False]
+    futures = draw_futures(tiny_model, tokens, tokens, levels, 3, generators(1))
+    assert torch.equal(futures[0, :, :3], tokens[0, :3].expand(3, -1, -1))
+
+
+def test_tokens_that_are_not_about_to_be_committed_have_the_plain_gradient(tiny_model):
+    tokens, matrix = first_row(tiny_model, batch=1)
+    levels, guide = matrix[3], goal_distance(torch.zeros(1, 2), 2)
+    x0 = predict(tiny_model, tokens, levels)
+    plain, averaged = (
+        monte_carlo_gradient(tiny_model, tokens, x0, levels, Guidance(guide, num_futures=number), generators(1))
+        for number in (1, 4)
+    )
+    torch.testing.assert_close(plain[:, FIRST_PLANNED + 1 :], averaged[:, FIRST_PLANNED + 1 :])
+    assert not torch.allclose(plain[:, FIRST_PLANNED], averaged[:, FIRST_PLANNED])

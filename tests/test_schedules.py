@@ -69,3 +69,8 @@ def test_an_array_that_is_no_scheduling_matrix_is_refused_in_a_sentence(own, mes
 def test_a_misspelt_schedule_is_answered_with_the_near_match():
     with pytest.raises(InputError, match="did you mean pyramid"):
         schedules.scheduling_matrix("pyramide", 3, 2, 10, 1.0)
+
+
+def test_a_shorter_plan_takes_the_first_columns_of_a_matrix_of_the_users_own():
+    own = np.array([[9, 9, 9], [4, 9, 9], [0, 4, 9], [0, 0, 0]])
+    assert schedules.scheduling_matrix(own, 2, 1, 9, 0.0).tolist() == [[9, 9], [4, 9], [0, 4], [0, 0]]
