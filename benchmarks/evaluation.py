@@ -62,14 +62,14 @@ class Conditions:
         return {"goal": "random"} if self.goal == "random" else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth to compare by; each evaluation is only itself
 class Evaluation:
     """What one agent did: everything that scores, tables and pictures are made from.
 
     Attributes:
         conditions: what was asked for.
-        goals: goal of each episode, metres.
-        paths: executed positions, the start first, metres.
+        goals: goal of each episode, environment units.
+        paths: executed positions, the start first, environment units.
         rewards: the environment's reward of each step.
         scores: per-episode arrays ``return``, ``normalized``, ``normalized_if_stay``, ``success``, ``first_reach``.
         plan_seconds: wall seconds of single planning calls at batch 1; empty for an agent that does not plan.

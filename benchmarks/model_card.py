@@ -5,14 +5,14 @@ import os
 from dataclasses import asdict
 
 from dfplan.benchmarks.evaluation import Evaluation
-from dfplan.benchmarks.report import COLUMNS, estimates, processor, versions
+from dfplan.benchmarks.report import INTERVALS, processor, scores_table, versions
 from dfplan.config import Recipe
 
 CARD_NAME = "README.md"
 
 
 def model_card(recipe: Recipe, evaluations: dict[str, Evaluation], command: str) -> str:
-    """Return the card in Markdown."""
+    """Return the card in Markdown; ``evaluations`` has one for each mode of the agent."""
     conditions = next(iter(evaluations.values())).conditions
     training = recipe.training
     source = f"generated, seed {training.seed}" if training.dataset == "generate" else training.dataset
@@ -26,9 +26,9 @@ Versions: {", ".join(f"{name} {number}" for name, number in versions().items())}
 
 ## Scores
 
-{conditions.episodes} episodes, seed {conditions.seed}, {conditions.goal} goal; 95% bootstrap intervals in brackets.
+{conditions.episodes} episodes, seed {conditions.seed}, {conditions.goal} goal. {INTERVALS}
 
-{_scores(evaluations)}
+{scores_table(evaluations)}
 
 ## Recipe
 
@@ -36,12 +36,3 @@ Versions: {", ".join(f"{name} {number}" for name, number in versions().items())}
 {json.dumps(asdict(recipe), indent=2)}
 ```
 """
-
-
-def _scores(evaluations: dict[str, Evaluation]) -> str:
-    columns = {name: estimates(evaluation) for name, evaluation in evaluations.items()}
-    rows = ["| mode | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
-    for mode, values in columns.items():
-        cells = (f"{values[name]:{spec}}" for name, (_, spec) in COLUMNS.items())
-        rows.append(f"| {mode} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)

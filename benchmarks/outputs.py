@@ -9,7 +9,7 @@ import numpy as np
 
 from dfplan.benchmarks.evaluation import Evaluation, episode_seeds
 from dfplan.benchmarks.figures import executed_paths, save_figure
-from dfplan.benchmarks.report import SCORES, arrivals, report, versions
+from dfplan.benchmarks.report import SCORES, arrivals, estimates, report, versions
 from dfplan.benchmarks.statistics import bootstrap, json_safe, quantiles
 from dfplan.envs.errors import InputError
 from dfplan.envs.files import replaced_together, writable_folder
@@ -67,12 +67,12 @@ def results(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any
 
 
 def _agent_results(evaluation: Evaluation, config: dict[str, Any]) -> dict[str, Any]:
-    scores = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:-1]}
-    scores["first_reach"] = bootstrap(arrivals(evaluation))
+    shown = estimates(evaluation)
+    means = {name: shown[name] for name in SCORES[:-1]} | {"first_reach": bootstrap(arrivals(evaluation))}
     summary: dict[str, Any] = {
-        name: {"mean": estimate.value, "ci95": [estimate.low, estimate.high]} for name, estimate in scores.items()
+        name: {"mean": estimate.value, "ci95": [estimate.low, estimate.high]} for name, estimate in means.items()
     }
-    median = bootstrap(arrivals(evaluation), np.median)
+    median = shown["first_reach"]
     summary["first_reach"] |= {"median": median.value, "median_ci95": [median.low, median.high]}
     summary |= {name: quantiles(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
     return summary | {"config": config}

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import dfplan
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
 from dfplan.benchmarks.kinematic_limit import kinematic_limit
 from dfplan.benchmarks.published import DEMONSTRATOR, QUOTED
-from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, quantiles
+from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, proportion, quantiles
 from dfplan.envs.layouts import maze_name
 
 SCORES = ("return", "normalized", "normalized_if_stay", "success", "first_reach")
-# Column title and number format of each row of ``estimates``.
+# Column title and number format of each of ``estimates``.
 COLUMNS = {
     "return": ("return", ".1f"),
     "normalized": ("normalized", ".1f"),
@@ -27,6 +28,9 @@ COLUMNS = {
     "act_seconds": ("s per act", ".5f"),
 }
 PACKAGES = ("torch", "mujoco", "gymnasium", "numpy")
+INTERVALS = """\
+In brackets: 95% intervals. Those of scores are over episodes, by the bootstrap, and Wilson's for `success`; those of
+seconds are by the bootstrap over the calls in one episode, and leave out how episodes and machines differ."""
 EXPLANATIONS = """\
 * `return`: plain sum of rewards; a step within 0.5 of the goal counts 1, every other step 0.
 * `normalized`: 100 · (return - ref_min) / (ref_max - ref_min) with D4RL's constants; D4RL's random agent has 0,
@@ -35,14 +39,17 @@ EXPLANATIONS = """\
   ball stays; some papers print this one.
 * `success`: share of episodes that arrive at all.
 * `first_reach`: median number of steps to the first arrival; an episode that never arrives counts with its full length.
-* seconds per plan and per act: wall time of single calls for one episode at a time; acts that plan are in both."""
+* seconds per plan and per act: mean wall time of single calls for one episode at a time; acts that plan are in both."""
 
 
+@cache  # table, report and results.json show the same intervals
 def estimates(evaluation: Evaluation) -> dict[str, Estimate]:
-    """Return the value and interval of each column: means, and for ``first_reach`` the median."""
-    columns = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:-1]}
-    columns["first_reach"] = bootstrap(arrivals(evaluation), np.median)
-    return columns | {name: bootstrap(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
+    """Return the value and 95% interval of each column: means, and for ``first_reach`` the median."""
+    means = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:3]}
+    shares = {"success": proportion(evaluation.scores["success"].astype(bool))}
+    medians = {"first_reach": bootstrap(arrivals(evaluation), np.median)}
+    seconds = {name: bootstrap(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
+    return means | shares | medians | seconds
 
 
 def arrivals(evaluation: Evaluation) -> np.ndarray:
@@ -54,11 +61,20 @@ def table(evaluations: dict[str, Evaluation]) -> str:
     """Return the table for the terminal: a row per agent, each interval under its value."""
     rows = [["agent", *(title for title, _ in COLUMNS.values())]]
     for agent, evaluation in evaluations.items():
-        cells = [_cell(estimate, COLUMNS[name][1]) for name, estimate in estimates(evaluation).items()]
+        cells = [_cell(estimates(evaluation)[name], spec) for name, (_, spec) in COLUMNS.items()]
         rows += [[agent, *(value for value, _ in cells)], ["", *(interval for _, interval in cells)]]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def scores_table(evaluations: dict[str, Evaluation]) -> str:
+    """Return the table in Markdown: a row per agent, each value followed by its interval."""
+    rows = _header("agent", *(title for title, _ in COLUMNS.values()))
+    for agent, evaluation in evaluations.items():
+        cells = (f"{estimates(evaluation)[name]:{spec}}" for name, (_, spec) in COLUMNS.items())
+        rows.append(_row(agent, *cells))
+    return "\n".join(rows)
 
 
 def report(evaluations: dict[str, Evaluation], command: str) -> str:
@@ -69,8 +85,8 @@ def report(evaluations: dict[str, Evaluation], command: str) -> str:
             f"# {conditions.env_id}, {conditions.goal} goal, {conditions.episodes} episodes\n",
             f"Made by `{command}` with {', '.join(f'{name} {number}' for name, number in versions().items())}",
             f"on {processor()}, {os.cpu_count()} cores.\n",
-            "Every value is followed by its 95% bootstrap interval over episodes.\n",
-            *_measured_rows(evaluations),
+            f"{INTERVALS}\n",
+            scores_table(evaluations),
             "\n![Executed paths](paths.png)\n",
             EXPLANATIONS,
             "\n## Latency, batch 1\n",
@@ -105,14 +121,6 @@ def processor() -> str:
 def _cell(estimate: Estimate, spec: str) -> tuple[str, str]:
     value, _, interval = format(estimate, spec).partition(" ")
     return value, interval
-
-
-def _measured_rows(evaluations: dict[str, Evaluation]) -> list[str]:
-    rows = _header("agent", *(title for title, _ in COLUMNS.values()))
-    for agent, evaluation in evaluations.items():
-        cells = (f"{estimate:{COLUMNS[name][1]}}" for name, estimate in estimates(evaluation).items())
-        rows.append(_row(f"**{agent}**", *cells))
-    return rows
 
 
 def _latency_rows(evaluations: dict[str, Evaluation]) -> list[str]:

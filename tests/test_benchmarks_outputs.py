@@ -7,8 +7,10 @@ import pytest
 
 from dfplan.benchmarks import outputs
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
+from dfplan.benchmarks.model_card import model_card
 from dfplan.benchmarks.outputs import check_output, results, write_results
-from dfplan.benchmarks.report import report, table
+from dfplan.benchmarks.report import INTERVALS, estimates, report, scores_table, table
+from dfplan.config import RECIPES
 from dfplan.envs.errors import InputError
 from dfplan.envs.scores import episode_scores
 
@@ -107,6 +109,28 @@ def test_the_table_has_each_interval_under_its_value():
     lines = table({"planner": fake_evaluation(), "waypoint": fake_evaluation(plans=0)}).splitlines()
     assert len(lines) == 2 + 2 * 2 and len({len(line) for line in lines}) == 1
     assert "normalized_if_stay" in lines[0] and "planner" in lines[2] and "[" in lines[3]
+
+
+def test_a_success_of_all_episodes_claims_no_certainty():
+    agent = results({"planner": fake_evaluation(arrivals=(0.5,) * 100)}, {"planner": {}})["agents"]["planner"]
+    assert agent["success"] == {"mean": 1.0, "ci95": [pytest.approx(0.963, abs=1e-3), 1.0]}
+
+
+def test_estimates_are_computed_once():
+    evaluation = fake_evaluation()
+    assert estimates(evaluation) is estimates(evaluation)
+
+
+def test_the_report_tells_intervals_over_episodes_from_those_over_calls(written):
+    text = (written / "report.md").read_text()
+    assert "Wilson's for `success`" in text and "over the calls in one episode" in text
+
+
+def test_a_model_card_has_the_reports_table():
+    evaluations = {"planner": fake_evaluation(), "policy": fake_evaluation(plans=0)}
+    card = model_card(RECIPES["umaze"], evaluations, "dfplan-train maze2d-umaze")
+    assert scores_table(evaluations) in card and scores_table(evaluations) in report(evaluations, "dfplan-bench")
+    assert "`dfplan-train maze2d-umaze`" in card and "| policy |" in card and INTERVALS in card
 
 
 def test_an_earlier_run_is_replaced_and_other_files_stay(written):

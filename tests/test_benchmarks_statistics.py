@@ -3,8 +3,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, json_safe, quantiles
+from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, json_safe, proportion, quantiles
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_law_for_many_samples():
@@ -45,6 +46,32 @@ def test_no_sample_has_no_value():
 def test_nan_in_a_sample_is_an_error():
     with pytest.raises(ValueError, match="NaN"):
         bootstrap(np.array([1.0, math.nan]))
+
+
+def test_resampling_in_parts_gives_as_many_resamples_as_asked():
+    counts = []
+
+    def counting(values, axis):
+        counts.append(values.shape[axis - 1])
+        return np.mean(values, axis=axis)
+
+    bootstrap(np.arange(10.0), counting, resamples=1200)
+    assert counts[1:] == [500, 500, 200]  # the first call is the sample itself
+
+
+@pytest.mark.parametrize(
+    ("successes", "episodes", "low", "high"), [(100, 100, 0.9630, 1.0), (0, 100, 0.0, 0.0370), (8, 10, 0.4902, 0.9433)]
+)
+def test_a_share_has_wilsons_interval_which_never_claims_certainty(successes, episodes, low, high):
+    estimate = proportion(np.arange(episodes) < successes)
+    assert estimate.value == successes / episodes
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-4)
+    scipys = binomtest(successes, episodes).proportion_ci(method="wilson")
+    assert (estimate.low, estimate.high) == pytest.approx((scipys.low, scipys.high), abs=1e-6)
+
+
+def test_the_share_of_no_outcomes_has_no_value():
+    assert f"{proportion(np.zeros(0, bool)):.1f}" == "-"
 
 
 def test_an_estimate_prints_its_interval_in_brackets():
