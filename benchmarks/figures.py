@@ -14,26 +14,29 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize, to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
 from dfplan.benchmarks.evaluation import Evaluation
+from dfplan.envs import rendering
 from dfplan.envs.files import replaced
 from dfplan.envs.layouts import CELL_CENTRE_OFFSET, Layout
 
-WALL, FLOOR, INK, GOAL = "#3d4451", "#f6f4ef", "#22262e", "#e4572e"
+# The colours of the environment's own pictures.
+WALL, FLOOR, GOAL = (to_hex([part / 255 for part in rgb]) for rgb in (rendering.WALL, rendering.FLOOR, rendering.GOAL))
+INK = "#22262e"
 TIME_COLOURS = "viridis"
-# Clean tokens in the ink of the plan, noisy ones fading into the floor.
+# What is predicted from clean tokens in the ink of the plan, what is predicted from noise fading into the floor.
 LEVEL_COLOURS = LinearSegmentedColormap.from_list("level", ["#0b3c8c", "#5b8fd6", "#d9c9a3"])
 SHOWN_EPISODES = 8  # the first ones, so that nobody can pick the pretty ones
 PANEL_INCHES = 4.2  # width of one panel
 DOTS_PER_INCH = 110
-MOST_NOISY_ALPHA = 0.08  # opacity of a line at pure noise, where it says nothing yet
+MOST_NOISY_ALPHA = 0.08  # opacity of what is predicted from pure noise: a guess at most
 FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 110, 1800
 
 
-def draw_maze(axes: Axes, layout: Layout) -> None:
+def draw_layout(axes: Axes, layout: Layout) -> None:
     """Draw the walls and set the limits to the maze."""
     rows, columns = layout.walls.shape
     low = CELL_CENTRE_OFFSET - 0.5
@@ -76,7 +79,7 @@ def executed_paths(layout: Layout, evaluations: dict[str, Evaluation], shown: in
     figure, panels = _panels(layout, len(evaluations))
     norm = Normalize(0, max(_last_arrival(evaluation, shown) for evaluation in evaluations.values()))
     for axes, (name, evaluation) in zip(panels, evaluations.items()):
-        draw_maze(axes, layout)
+        draw_layout(axes, layout)
         for path, goal in zip(evaluation.paths[:shown], evaluation.goals[:shown]):
             draw_path(axes, path, np.arange(len(path), dtype=float), TIME_COLOURS, norm)
             draw_marks(axes, path[0], goal)
@@ -94,7 +97,7 @@ def plan_over_maze(
     """Return planned paths over the maze, coloured by planned time; the first position of each is its start."""
     figure, (axes,) = _panels(layout, 1)
     norm = Normalize(0, positions.shape[1] - 1)
-    draw_maze(axes, layout)
+    draw_layout(axes, layout)
     for path in positions:
         draw_path(axes, path, np.arange(len(path), dtype=float), TIME_COLOURS, norm)
         draw_marks(axes, path[0], goal)
@@ -110,17 +113,19 @@ def denoising_animation(
     path: Path | str,
     goal: Float[np.ndarray, " 2"] | None = None,
 ) -> None:
-    """Write a GIF of one plan while it is denoised.
+    """Write a GIF of one plan while it is denoised: what the model predicts the plan to be, row by row.
 
     Args:
         layout: the maze.
-        frames: positions of the plan after each row of the scheduling matrix, noise first.
-        levels: noise level of each position of each frame, 0 = clean; the largest one is taken as pure noise.
+        frames: positions of the clean plan as predicted before each sampling row, and of the final plan last. The noisy
+            tokens themselves are not shown.
+        levels: noise levels, in each row, of the tokens that each position is predicted from; 0 = clean, and the
+            largest one is taken as pure noise.
         path: where the GIF goes; an older one is replaced at the end only.
         goal: marked with a star.
     """
     norm = Normalize(0, max(float(np.max(level)) for level in levels) or 1.0)
-    start = frames[-1][0]  # the clean one, which the noisy frames do not know yet
+    start = frames[-1][0]  # of the final plan; predictions may begin elsewhere
     images = [_denoising_frame(layout, frame, level, norm, start, goal) for frame, level in zip(frames, levels)]
     palette = _palette(images)
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
@@ -145,16 +150,16 @@ def _denoising_frame(
     start: np.ndarray,
     goal: np.ndarray | None,
 ) -> Image.Image:
-    """Return one frame: a dot for every position, joined by lines that appear as the noise goes."""
+    """Return one frame: a dot for every predicted position, joined by lines that appear as the noise goes."""
     figure, (axes,) = _panels(layout, 1)
     canvas = FigureCanvasAgg(figure)
-    draw_maze(axes, layout)
+    draw_layout(axes, layout)
     lines = draw_path(axes, positions, levels, LEVEL_COLOURS, norm)
     lines.set_alpha(MOST_NOISY_ALPHA + (1 - MOST_NOISY_ALPHA) * (1 - levels[1:] / norm.vmax))
     axes.scatter(positions[:, 1], positions[:, 0], c=levels, cmap=LEVEL_COLOURS, norm=norm, s=9, zorder=3)
     draw_marks(axes, start, goal)
-    bar = _colour_bar(figure, [axes], norm, LEVEL_COLOURS, "noise level")
-    bar.set_ticks([0, norm.vmax], labels=["clean", "noise"])
+    bar = _colour_bar(figure, [axes], norm, LEVEL_COLOURS, "plan predicted from")
+    bar.set_ticks([0, norm.vmax], labels=["clean tokens", "pure noise"])
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

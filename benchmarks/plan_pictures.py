@@ -20,7 +20,7 @@ MOST_FRAMES = 60  # of the animation; more rows than that are thinned out evenly
 
 
 def write_plan_pictures(agent: Agent, conditions: Conditions, output: Path, name: str = "planner") -> None:
-    """Write the pictures of the first plan of the first episode under ``conditions``."""
+    """Write ``plan.png`` and ``denoising.gif`` of the first plan of the first episode under ``conditions``."""
     layout = LAYOUTS[maze_name(conditions.env_id)]
     obs, goal = first_observation(agent, conditions)
     plan = agent.plan(obs, keep_rows=True)

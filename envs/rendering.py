@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from dfplan.envs.layouts import CELL_CENTRE_OFFSET, Layout
 from dfplan.envs.physics import BALL_RADIUS
+from dfplan.envs.task import GOAL_RADIUS
 
 CELL_PIXELS = 48
 OVERSAMPLING = 3  # drawn this much larger and scaled down, which smooths all edges
@@ -24,7 +25,6 @@ GOAL_HALO: Colour = (250, 224, 220)
 TRAIL_COLOURS: tuple[Colour, ...] = ((255, 190, 60), (222, 86, 140), (33, 102, 214))  # evenly spaced in time
 TRAIL_WIDTH = 0.07  # environment units
 GOAL_MARK_RADIUS = 0.14  # environment units
-SUCCESS_RADIUS = 0.5  # environment units; the halo shows where the sparse reward is 1
 
 
 def draw_maze(
@@ -38,7 +38,7 @@ def draw_maze(
     canvas = _Canvas(layout, cell_pixels * OVERSAMPLING)
     canvas.floor()
     if goal is not None:
-        canvas.disc(goal, SUCCESS_RADIUS, GOAL_HALO)
+        canvas.disc(goal, GOAL_RADIUS, GOAL_HALO)  # where the sparse reward is 1
     canvas.walls()
     if trail is not None and len(trail) > 1:
         canvas.path(trail)

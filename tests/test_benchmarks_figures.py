@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from dfplan.benchmarks.figures import FLOOR, WALL, denoising_animation, draw_maze, plan_over_maze, save_figure
+from dfplan.benchmarks.figures import FLOOR, WALL, denoising_animation, draw_layout, plan_over_maze, save_figure
 from dfplan.envs.layouts import Layout
 
 LAYOUT = Layout("#####\n#G  #\n### #\n#####")
@@ -24,7 +24,7 @@ def test_walls_lie_where_the_ball_cannot_be():
     figure = Figure()
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    draw_maze(axes, LAYOUT)
+    draw_layout(axes, LAYOUT)
     assert colour_at(figure, axes, (1.0, 3.0)) == colour_at(figure, axes, (2.0, 3.0)) == FLOOR
     assert colour_at(figure, axes, (2.0, 1.0)) == colour_at(figure, axes, (0.0, 0.0)) == WALL
     assert colour_at(figure, axes, (1.0, 3.25)) == FLOOR and colour_at(figure, axes, (1.0, 3.35)) == WALL

@@ -1,10 +1,12 @@
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
 from dfplan.benchmarks.evaluation import Conditions
-from dfplan.benchmarks.plan_pictures import MOST_FRAMES, write_plan_pictures
+from dfplan.benchmarks.plan_pictures import MOST_FRAMES, main, write_plan_pictures
+from dfplan.checkpoint import save_checkpoint
 
 
 class FakePlanner:
@@ -40,3 +42,14 @@ def test_many_rows_are_thinned_out(tmp_path, monkeypatch):
     write_plan_pictures(FakePlanner(num_rows=30), Conditions("maze2d-umaze-v1"), tmp_path)
     with Image.open(tmp_path / "denoising.gif") as image:
         assert image.n_frames == 4
+
+
+def test_the_command_makes_the_folder_and_animates_more_steps_than_the_agent_takes(tmp_path, monkeypatch, tiny_model):
+    save_checkpoint(tmp_path / "model.safetensors", tiny_model, {"env_id": "maze2d-umaze-v1"})
+    output = tmp_path / "results" / "maze2d-umaze" / "plan"
+    arguments = ["--checkpoint", str(tmp_path), "--output", str(output), "--device", "cpu", "--sampling-steps", "5"]
+    monkeypatch.setattr(sys, "argv", ["plan_pictures", "maze2d-umaze", *arguments])
+    main()
+    assert sorted(file.name for file in output.iterdir()) == ["denoising.gif", "plan.png"]
+    with Image.open(output / "denoising.gif") as image:
+        assert image.n_frames == 5 + 1  # what is predicted before each step, and the final plan
