@@ -62,7 +62,7 @@ class PlannerConfig:
     mode: str = "planner"
     controller: str = "pursuit"
     horizon: int | None = None
-    open_loop_horizon: int = 40
+    open_loop_horizon: int = 20
     sampling_steps: int = 3
     schedule: object = "full_sequence"
     uncertainty_scale: float = 1.0

@@ -209,7 +209,9 @@ def test_the_command_ends_with_status_two_on_a_mistake_and_writes_nothing(tmp_pa
 
 def test_the_command_leaves_a_file_that_exists_alone(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.hdf5").write_text("mine")
-    monkeypatch.setattr("sys.argv", ["dfplan-data", "maze2d-umaze", "--rows", "10", "--output", str(tmp_path / "mine.hdf5")])
+    monkeypatch.setattr(
+        "sys.argv", ["dfplan-data", "maze2d-umaze", "--rows", "10", "--output", str(tmp_path / "mine.hdf5")]
+    )
     with pytest.raises(SystemExit) as end:
         data_command.main()
     assert end.value.code == 2 and "exists and stays" in capsys.readouterr().err
