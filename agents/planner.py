@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 
 from dfplan.agents.controllers import CONTROLLERS
+from dfplan.agents.seeds import Seeds, episode_seeds
 from dfplan.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_checkpoint
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -31,6 +32,7 @@ MONTE_CARLO_GUIDANCE = {
     "schedule": "pyramid",
     "uncertainty_scale": 0.2,
     "sampling_steps": 10,
+    "open_loop_horizon": 40,
 }
 GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
@@ -148,7 +150,7 @@ class DFPlanner:
         self.config = replace(self.config, mode=mode)
         self._controller = None
 
-    def reset(self, goal=None, seed: int | Sequence[int] | None = None, num_steps: int | None = None) -> None:
+    def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
         """Begin an episode, or a batch of them.
 
         Args:
@@ -296,18 +298,13 @@ class DFPlanner:
     def _prepare(self, batch: int) -> None:
         """Make one random stream per episode after a ``reset``, and see that goals and seeds are as many."""
         if self._streams is None:
-            seeds = self._seed
-            if seeds is None:
-                seeds = int(np.random.SeedSequence().generate_state(1)[0])
-            seeds = [seeds + episode for episode in range(batch)] if isinstance(seeds, (int, np.integer)) else seeds
-            self._streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+            self._streams = [torch.Generator().manual_seed(seed) for seed in episode_seeds(self._seed, batch)]
         if self._goal is not None and len(self._goal) == 1 < batch:
             self._goal = np.repeat(self._goal, batch, axis=0)
         for name, given in (("seeds", self._streams), ("goals", self._goal)):
             if given is not None and len(given) != batch:
-                raise InputError(
-                    f"{batch} observations do not fit {len(given)} {name}; call reset() when the batch changes."
-                )
+                number = f"{batch} observations do not fit {len(given)} {name}"
+                raise InputError(f"{number}; call reset() when the batch changes.")
 
     def _checked(self, value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
         """Return ``value`` as a finite array (batch, size)."""
