@@ -54,12 +54,11 @@ class ProportionalDerivative:
         """Return the push towards the planned state of this step."""
         target = self.observations[:, min(self.step, self.observations.shape[1] - 1)]
         self.step += 1
-        position, velocity = np.split(target - observation, 2, axis=-1)
-        return np.clip(POSITION_GAIN * position + VELOCITY_GAIN * velocity, -1, 1)
+        return _push_towards(target, observation)
 
 
 class Pursuit:
-    """Chases a point of the planned way ``LOOKAHEAD`` steps ahead of the nearest one, as fast as the actuators allow.
+    """Chases the planned state ``LOOKAHEAD`` steps ahead of the nearest one, as fast as the actuators allow.
 
     The demonstrations, and so the plans, are slower than the actuators; the way is what the plan is needed for, not
     its clock.
@@ -67,19 +66,25 @@ class Pursuit:
     """
 
     def __init__(self, observations, actions):
+        self.observations = observations
         self.positions = observations[..., : observations.shape[-1] // 2]
         self.progress = np.zeros(len(observations), dtype=np.int64)
 
     def act(self, observation: Observations) -> Actions:
-        """Return the push towards the pursued point, braking by the present velocity."""
-        position, velocity = np.split(observation, 2, axis=-1)
+        """Return the push towards the pursued position and velocity."""
+        position = observation[:, : self.positions.shape[-1]]
         last = self.positions.shape[1] - 1
         batch = np.arange(len(position))[:, None]
         window = np.minimum(self.progress[:, None] + np.arange(SEARCH_WINDOW), last)  # (batch, window)
         distance = np.square(self.positions[batch, window] - position[:, None]).sum(axis=-1)
         self.progress = window[batch[:, 0], distance.argmin(axis=1)]
-        target = self.positions[batch[:, 0], np.minimum(self.progress + LOOKAHEAD, last)]
-        return np.clip(POSITION_GAIN * (target - position) - VELOCITY_GAIN * velocity, -1, 1)
+        return _push_towards(self.observations[batch[:, 0], np.minimum(self.progress + LOOKAHEAD, last)], observation)
+
+
+def _push_towards(target: Observations, observation: Observations) -> Actions:
+    """Return the PD law's action from an observed towards a planned state, within [-1, 1]."""
+    position, velocity = np.split(target - observation, 2, axis=-1)
+    return np.clip(POSITION_GAIN * position + VELOCITY_GAIN * velocity, -1, 1)
 
 
 CONTROLLERS: dict[str, Callable[..., Controller]] = {

@@ -34,6 +34,8 @@ MONTE_CARLO_GUIDANCE = {
     "sampling_steps": 10,
     "open_loop_horizon": 40,
 }
+# A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.
+POLICY = {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
 GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
 
@@ -233,8 +235,8 @@ class DFPlanner:
             raise InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
         if keep_rows:
             rows.append(self._row(tokens, matrix[-1]))
-        planned = model.codec.decode(tokens[:, FIRST_PLANNED:])
-        levels = matrix[-1, FIRST_PLANNED:].repeat_interleave(model.config.frame_stack)
+        planned = model.codec.decode(tokens[:, FIRST_PLANNED : FIRST_PLANNED + num_tokens])
+        levels = self._step_levels(matrix[-1])[: num_tokens * model.config.frame_stack]
         arrays = (tensor.cpu().numpy() for tensor in (planned.observations, planned.actions, planned.rewards, levels))
         return Plan(*arrays, rows)
 
@@ -246,7 +248,7 @@ class DFPlanner:
         matrix = self._matrix(num_tokens)
         codec, config = self.model.codec, self.model.config
         tokens = draw_noise((matrix.shape[1], config.token_dim), streams, matrix.device)
-        tokens = tokens * codec.used_channels(num_tokens)
+        tokens = tokens * codec.used_channels(config.num_tokens)
         if matrix[0, GOAL] == 0:
             tokens[:, GOAL] = codec.encode_goal(self._tensor(self._goal))[:, 0]
         signal = self.model.alpha_bar[matrix[0, START]].sqrt()
@@ -254,7 +256,10 @@ class DFPlanner:
         return tokens, matrix
 
     def _matrix(self, num_tokens: int) -> torch.Tensor:
-        """Return the levels (row, time) of [goal, start, tokens]; the first two keep theirs."""
+        """Return the levels (row, time) of [goal, start, tokens]; the first two keep theirs.
+
+        The sequence is as long as in training: what lies beyond the horizon is there, masked by the last level (App. C.1).
+        """
         config, num_levels = self.config, self.model.config.num_levels
         planned = scheduling_matrix(
             config.schedule, num_tokens, config.sampling_steps, num_levels, config.uncertainty_scale
@@ -262,7 +267,8 @@ class DFPlanner:
         known = torch.empty(len(planned), FIRST_PLANNED, dtype=torch.long)
         known[:, GOAL] = 0 if self._goal is not None and config.goal_token else num_levels
         known[:, START] = round(config.observation_level * num_levels)
-        return torch.cat([known, planned], dim=1).to(self.model.alpha_bar.device)
+        beyond = torch.full((len(planned), self.model.config.num_tokens - num_tokens), num_levels)
+        return torch.cat([known, planned, beyond], dim=1).to(self.model.alpha_bar.device)
 
     def _guidance(self) -> Guidance:
         config, guide = self.config, self.config.guide
@@ -274,8 +280,11 @@ class DFPlanner:
 
     def _row(self, tokens: torch.Tensor, levels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         observations = self.model.codec.decode(tokens[:, FIRST_PLANNED:]).observations
-        levels = levels[FIRST_PLANNED:].repeat_interleave(self.model.config.frame_stack)
-        return observations.cpu().numpy(), levels.cpu().numpy()
+        return observations.cpu().numpy(), self._step_levels(levels).cpu().numpy()
+
+    def _step_levels(self, levels: torch.Tensor) -> torch.Tensor:
+        """Return the level of each environment step behind the start, from those of the tokens."""
+        return levels[FIRST_PLANNED:].repeat_interleave(self.model.config.frame_stack)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(array, dtype=torch.float32, device=self.model.alpha_bar.device)

@@ -172,7 +172,9 @@ def _check_sizes(config: Any, options: ContenderOptions) -> None:
 
 
 def _policy(options: ContenderOptions) -> Agent:
-    return _planner(options, mode="policy")
+    from dfplan.agents.planner import POLICY
+
+    return _planner(options, **POLICY)
 
 
 def _planner_mcg(options: ContenderOptions) -> Agent:

@@ -25,7 +25,8 @@ class Guidance:
     """How a plan is steered while it is denoised.
 
     Attributes:
-        guide: scores plans in environment units; None leaves the model to itself.
+        guide: scores plans in environment units, with what the model expects beyond their horizon; None leaves the
+            model to itself.
         scale: factor on the gradient of the score.
         num_futures: N of Monte-Carlo guidance (§3.4); 1 is plain guidance.
         goal_strength: weight of the goal-conditioned over the unconditional prediction (classifier-free guidance); 1

@@ -52,3 +52,10 @@ def test_each_episode_is_pursued_on_its_own():
     together = Pursuit(plans, None).act(states)
     alone = [Pursuit(plans[row : row + 1], None).act(states[row : row + 1])[0] for row in range(2)]
     np.testing.assert_array_equal(together, alone)
+
+
+def test_pursuit_follows_the_planned_velocity_too():
+    plan = straight_plan(steps=1)
+    plan[0, 0, 2:] = [0.5, 0.0]
+    action = Pursuit(plan, None).act(np.array([[0.02, 0.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(action, [[0.5, 0.0]], atol=1e-9)

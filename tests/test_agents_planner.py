@@ -227,3 +227,11 @@ def test_a_dictionary_that_lacks_a_key_is_answered_in_a_sentence(agent):
     agent.reset(seed=0)
     with pytest.raises(InputError, match="lacks desired_goal"):
         agent.act({"observation": START})
+
+
+def test_what_lies_beyond_the_horizon_is_masked_and_left_out_of_the_plan(agent):
+    agent.reset(goal=GOAL, seed=0)
+    _, matrix = agent._first_row(START[None], 1, [torch.Generator()])
+    assert matrix.shape[1] == 2 + 4
+    assert matrix[-1].tolist() == [0, 0, 0, 100, 100, 100]
+    assert agent.plan(START, horizon=2).observations.shape == (2, 4)
