@@ -258,7 +258,7 @@ class DFPlanner:
     def _matrix(self, num_tokens: int) -> torch.Tensor:
         """Return the levels (row, time) of [goal, start, tokens]; the first two keep theirs.
 
-        The sequence is as long as in training: what lies beyond the horizon is there, masked by the last level (App. C.1).
+        The sequence is as long as in training: what lies beyond the horizon is masked by the last level (App. C.1).
         """
         config, num_levels = self.config, self.model.config.num_levels
         planned = scheduling_matrix(
