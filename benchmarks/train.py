@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from dfplan.agents.planner import DFPlanner, PlannerConfig
+from dfplan.agents.planner import POLICY, DFPlanner, PlannerConfig
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, model_card
@@ -106,9 +106,8 @@ class Reporter:
 def write_card(trainer: Trainer, model: DiffusionForcing, conditions: Conditions, folder: Path, command: str) -> None:
     """Evaluate the finished model and write its card beside it."""
     evaluations: dict[str, Evaluation] = {}
-    for mode in ("planner", "policy"):
-        agent = DFPlanner(model, PlannerConfig(mode=mode))
-        evaluations[mode] = evaluate(agent, conditions, mode)
+    for name, settings in {"planner": {}, "policy": POLICY}.items():
+        evaluations[name] = evaluate(DFPlanner(model, PlannerConfig(**settings)), conditions, name)
     with replaced(folder / CARD_NAME) as unfinished:
         unfinished.write_text(model_card(trainer.recipe, evaluations, command), encoding="utf-8")
 
