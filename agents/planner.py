@@ -27,7 +27,7 @@ MODES = ("planner", "policy")
 MONTE_CARLO_GUIDANCE = {
     "goal_token": False,
     "guide": "squashed_goal_distance",
-    "guidance_scale": 3.0,
+    "guidance_scale": 0.8,
     "num_futures": 4,
     "schedule": "pyramid",
     "uncertainty_scale": 0.2,

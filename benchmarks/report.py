@@ -11,8 +11,8 @@ import numpy as np
 
 import dfplan
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
-from dfplan.benchmarks.kinematic_limit import kinematic_limit
-from dfplan.benchmarks.published import DEMONSTRATOR, QUOTED
+from dfplan.benchmarks.kinematic_limit import MAZES, kinematic_limit
+from dfplan.benchmarks.published import QUOTED
 from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, proportion, quantiles
 from dfplan.envs.layouts import maze_name
 
@@ -39,6 +39,7 @@ EXPLANATIONS = """\
   ball stays; some papers print this one.
 * `success`: share of episodes that arrive at all.
 * `first_reach`: median number of steps to the first arrival; an episode that never arrives counts with its full length.
+* agent `waypoint`: the demonstrator's controller, without its noise and reset for each episode; it knows the maze.
 * seconds per plan and per act: mean wall time of single calls for one episode at a time; acts that plan are in both."""
 
 
@@ -133,21 +134,11 @@ def _latency_rows(evaluations: dict[str, Evaluation]) -> list[str]:
 
 def _compared_rows(conditions: Conditions) -> list[str]:
     maze = maze_name(conditions.env_id)
-    if maze not in DEMONSTRATOR:
+    if maze not in MAZES:
         return ["No scores were published for this maze."]
     rows = [_row("method", maze, "scale", "source"), _row("---", "---:", "---", "---")]
     limit = f"{kinematic_limit(maze, conditions.goal):.0f}"
     rows.append(_row("kinematic limit", limit, "normalized", "computed: `python -m dfplan.benchmarks.kinematic_limit`"))
-    if conditions.goal == "fixed":
-        demonstrator = f"{DEMONSTRATOR[maze]:.0f}"
-        rows.append(
-            _row(
-                "demonstrator, reset properly",
-                demonstrator,
-                "normalized",
-                "measured: the `waypoint` agent, 1000 episodes, seed 1",
-            )
-        )
     for quoted in QUOTED[conditions.goal]:
         rows.append(_row(quoted.method, f"{quoted.scores[maze]:.1f}", quoted.scale, f"**quoted**: {quoted.source}"))
     return rows
