@@ -172,13 +172,13 @@ def _check_sizes(config: Any, options: ContenderOptions) -> None:
 
 
 def _policy(options: ContenderOptions) -> Agent:
-    from dfplan.agents.planner import POLICY
+    from dfplan.agents.config import POLICY
 
     return _planner(options, **POLICY)
 
 
 def _planner_mcg(options: ContenderOptions) -> Agent:
-    from dfplan.agents.planner import MONTE_CARLO_GUIDANCE
+    from dfplan.agents.config import MONTE_CARLO_GUIDANCE
 
     return _planner(options, **MONTE_CARLO_GUIDANCE)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from dfplan.agents.planner import POLICY, DFPlanner, PlannerConfig
+from dfplan.agents.config import POLICY, PlannerConfig
+from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, model_card

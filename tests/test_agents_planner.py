@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
-from dfplan.agents.planner import MONTE_CARLO_GUIDANCE
+from dfplan.agents.config import MONTE_CARLO_GUIDANCE
 from dfplan.checkpoint import save_checkpoint
 from dfplan.envs.errors import InputError
 from dfplan.tokens import START as START_TOKEN
@@ -234,4 +234,6 @@ def test_what_lies_beyond_the_horizon_is_masked_and_left_out_of_the_plan(agent):
     _, matrix = agent._first_row(START[None], 1, [torch.Generator()])
     assert matrix.shape[1] == 2 + 4
     assert matrix[-1].tolist() == [0, 0, 0, 100, 100, 100]
-    assert agent.plan(START, horizon=2).observations.shape == (2, 4)
+    plan = agent.plan(START, horizon=2, keep_rows=True)
+    assert plan.observations.shape == (2, 4)
+    assert all(observations.shape == (2, 4) and levels.shape == (2,) for observations, levels in plan.rows)

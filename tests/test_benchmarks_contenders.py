@@ -41,7 +41,7 @@ def test_agents_without_a_network_need_no_checkpoint(name):
 
 
 def test_the_preset_of_the_papers_own_way_hides_the_goal_and_draws_several_futures():
-    from dfplan.agents.planner import MONTE_CARLO_GUIDANCE, PlannerConfig
+    from dfplan.agents.config import MONTE_CARLO_GUIDANCE, PlannerConfig
 
     config = PlannerConfig(**MONTE_CARLO_GUIDANCE)
     assert not config.goal_token and config.guide and config.num_futures > 1
