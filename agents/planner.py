@@ -121,6 +121,7 @@ class DFPlanner:
             keep_rows: whether to keep what is believed at each sampling row, for pictures.
         """
         observations, single = self._observe(observation)
+        # Copies: looking at a plan moves no random stream of the episode.
         streams = [torch.Generator().set_state(stream.get_state()) for stream in self._streams]
         plan = self._plan(observations, self._num_tokens(horizon), streams, keep_rows)
         if not single:
