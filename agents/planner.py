@@ -38,7 +38,7 @@ class Plan:
     observations: Float[np.ndarray, "*batch step observation"]
     actions: Float[np.ndarray, "*batch step action"]
     rewards: Float[np.ndarray, "*batch step"]
-    levels: Int[np.ndarray, "step"]
+    levels: Int[np.ndarray, " step"]
     rows: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
@@ -47,7 +47,6 @@ class DFPlanner:
 
     def __init__(self, model: DiffusionForcing, config: PlannerConfig | None = None, info: dict | None = None):
         self.model, self.config, self.info = model, config or PlannerConfig(), info or {}
-        self.plan_seconds: list[float] = []
         self.reset()
 
     @classmethod
@@ -93,7 +92,7 @@ class DFPlanner:
         self._seed, self._streams = seed, None
         self._num_steps, self._step = num_steps, 0
         self._controller, self._steps_to_replanning = None, 0
-        self.plan_seconds = []
+        self.plan_seconds: list[float] = []
 
     def act(self, observation) -> Float[np.ndarray, "*batch action"]:
         """Return the action for an observation (observation,), or actions for a batch (batch, observation).

@@ -14,7 +14,7 @@ from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.seeds import Seeds, episode_seeds
 from dfplan.benchmarks.evaluation import Agent
 from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointController
-from dfplan.envs.errors import CommandParser, InputError, natural_number, unknown_name
+from dfplan.envs.errors import CommandParser, InputError, choose, natural_number
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
 
@@ -114,14 +114,13 @@ def make_contenders(names: Sequence[str], options: ContenderOptions) -> dict[str
 def check_contenders(names: Sequence[str]) -> None:
     """Raise ``InputError`` at the first name that is unknown, before anything is loaded."""
     for name in names:
-        if name not in CONTENDERS:
-            raise unknown_name("agent", name, CONTENDERS)
+        choose("agent", name, CONTENDERS)
 
 
 def check_options(options: ContenderOptions) -> None:
     """Raise ``InputError`` for an option that cannot be used; warn of a checkpoint that was trained in another maze."""
-    if options.controller is not None and options.controller not in CONTROLLERS:
-        raise unknown_name("controller", options.controller, CONTROLLERS)
+    if options.controller is not None:
+        choose("controller", options.controller, CONTROLLERS)
     if options.device != "auto":
         from dfplan.devices import find_device
 

@@ -6,6 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from dfplan.agents.config import POLICY, PlannerConfig
@@ -22,12 +23,12 @@ from dfplan.envs.datasets import load_dataset
 from dfplan.envs.errors import (
     CommandParser,
     InputError,
+    choose,
     exit_two_on_input_error,
     natural_number,
     positive_integer,
     positive_number,
     seed_number,
-    unknown_name,
 )
 from dfplan.envs.files import replaced, writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
@@ -35,14 +36,8 @@ from dfplan.training import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Tra
 
 PERIODIC_EPISODES = 20
 SHOWN_PLANS = 6
-CHANGEABLE = (
-    "steps",
-    "batch_size",
-    "precision",
-    "dataset",
-    "rows",
-    "seed",
-)  # settings of training with a flag of their own
+# Settings of training with a flag of their own.
+CHANGEABLE = ("steps", "batch_size", "precision", "dataset", "rows", "seed")
 
 
 @exit_two_on_input_error
@@ -50,8 +45,7 @@ def main() -> None:
     """Run the command; everything the user gave is checked before anything is computed."""
     arguments = _parser().parse_args()
     maze, device = maze_name(arguments.maze), find_device(arguments.device)
-    if maze not in RECIPES:
-        raise unknown_name("recipe for the maze", maze, RECIPES)
+    choose("recipe for the maze", maze, RECIPES)
     recipe = _recipe(arguments, maze)
     folder = writable_folder(arguments.output)
     dataset = load_dataset(maze, recipe.training.dataset, recipe.training.rows, recipe.training.seed, progress=True)
@@ -100,8 +94,9 @@ class Reporter:
         conditions = Conditions(self.trainer.recipe.env_id, SHOWN_PLANS)
         observation, goal = first_observation(agent, conditions)
         agent.reset(goal=goal, seed=0)
-        plan = agent.plan(observation.repeat(SHOWN_PLANS, axis=0))
-        return plan_over_maze(LAYOUTS[self.maze], plan.observations[..., :2], goal, f"{SHOWN_PLANS} plans")
+        starts = observation.repeat(SHOWN_PLANS, axis=0)
+        positions = np.concatenate([starts[:, None], agent.plan(starts).observations], axis=1)[..., :2]
+        return plan_over_maze(LAYOUTS[self.maze], positions, goal, f"{SHOWN_PLANS} plans")
 
 
 def write_card(trainer: Trainer, model: DiffusionForcing, conditions: Conditions, folder: Path, command: str) -> None:

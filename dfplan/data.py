@@ -16,7 +16,7 @@ from dfplan.envs.errors import InputError
 from dfplan.tokens import Trajectories, TrajectoryCodec
 
 
-def segment_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, "row"]:
+def segment_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
     """Return, for each row, the index of the last row of its segment."""
     goals, timeouts = dataset["infos/goal"], dataset["timeouts"].astype(bool)
     is_last = np.ones(len(goals), dtype=bool)
@@ -66,7 +66,7 @@ class WindowSampler:
         goal_row = np.where(rng.random(batch_size) < self.training.goal_on_the_way, on_the_way, end)
         return self._windows(start, goal_row)
 
-    def _windows(self, start: Int[np.ndarray, "batch"], goal_row: Int[np.ndarray, "batch"]) -> Windows:
+    def _windows(self, start: Int[np.ndarray, " batch"], goal_row: Int[np.ndarray, " batch"]) -> Windows:
         step = np.arange(1, self.model.horizon + 1)
         row = start[:, None] + step  # row of the state after each step
         arrived = row > goal_row[:, None]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dfplan.tokens import Trajectories
 
-Guide = Callable[[Trajectories], Float[Tensor, "batch"]]
+Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
 
 SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance saturates
 
@@ -21,7 +21,7 @@ SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance
 def goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) -> Guide:
     """Return the guide −Σ_t ‖p_t − g‖: be near the goal at any time, the sooner the better (Eq. B.5)."""
 
-    def score(plan: Trajectories) -> Float[Tensor, "batch"]:
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         return -_distances(plan, goal).sum(dim=1) / frame_stack
 
     return score
@@ -34,7 +34,7 @@ def squashed_goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) 
     the way out.
     """
 
-    def score(plan: Trajectories) -> Float[Tensor, "batch"]:
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         squashed = SQUASH_DISTANCE * torch.tanh(_distances(plan, goal) / SQUASH_DISTANCE)
         return -squashed.sum(dim=1) / frame_stack
 
@@ -44,17 +44,17 @@ def squashed_goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) 
 def predicted_return(frame_stack: int, discount: float = 1.0) -> Guide:
     """Return the guide Σ_t discount^t · r_t, the return that the plan itself predicts."""
 
-    def score(plan: Trajectories) -> Float[Tensor, "batch"]:
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         steps = torch.arange(plan.rewards.shape[1], device=plan.rewards.device)
         return (plan.rewards * discount**steps).sum(dim=1) / frame_stack
 
     return score
 
 
-def keep_out(centre: Float[Tensor, "position"], radius: float, frame_stack: int) -> Guide:
+def keep_out(centre: Float[Tensor, " position"], radius: float, frame_stack: int) -> Guide:
     """Return a guide that charges each step for its depth inside a disc, in units of the radius."""
 
-    def score(plan: Trajectories) -> Float[Tensor, "batch"]:
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         return -(1 - _distances(plan, centre[None]) / radius).clamp_min(0).sum(dim=1) / frame_stack
 
     return score
@@ -69,7 +69,7 @@ def weighted_sum(guides: Sequence[Guide], weights: Sequence[float]) -> Guide:
     if len(guides) != len(weights):
         raise ValueError(f"{len(guides)} guides need as many weights, not {len(weights)}")
 
-    def score(plan: Trajectories) -> Float[Tensor, "batch"]:
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         return sum(weight * guide(plan) for guide, weight in zip(guides, weights))
 
     return score

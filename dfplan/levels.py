@@ -42,9 +42,9 @@ def ramp(batch: int, num_tokens: int, num_levels: int, generator: Generator) -> 
 
 def mixture(batch: int, num_tokens: int, num_levels: int, generator: Generator) -> Levels:
     """Half of the rows independent, half of them ramps; the recipe of the shipped checkpoints."""
-    rows = [independent, ramp]
-    first, second = (draw(batch, num_tokens, num_levels, generator) for draw in rows)
-    return torch.where(torch.rand(batch, 1, generator=generator) < 0.5, first, second)
+    sizes = (batch, num_tokens, num_levels)
+    levels, rising = independent(*sizes, generator), ramp(*sizes, generator)
+    return torch.where(torch.rand(batch, 1, generator=generator) < 0.5, levels, rising)
 
 
 LEVEL_SAMPLERS: dict[str, Callable[[int, int, int, Generator], Levels]] = {

@@ -12,12 +12,12 @@ from torch import Tensor
 from dfplan.envs.errors import choose
 
 
-def cosine_alpha_bar(time: Float[Tensor, "level"]) -> Float[Tensor, "level"]:
+def cosine_alpha_bar(time: Float[Tensor, " level"]) -> Float[Tensor, " level"]:
     """Return cos²(π/2 · time), time in [0, 1] (Nichol & Dhariwal 2021, without their offset)."""
     return torch.cos(torch.pi / 2 * time) ** 2
 
 
-def linear_alpha_bar(time: Float[Tensor, "level"]) -> Float[Tensor, "level"]:
+def linear_alpha_bar(time: Float[Tensor, " level"]) -> Float[Tensor, " level"]:
     """Return alpha_bar when beta rises linearly from 0.1 to 20 per unit of time (Ho et al. 2020, continuous)."""
     return torch.exp(-0.1 * time - 0.5 * (20 - 0.1) * time**2)
 
@@ -25,7 +25,7 @@ def linear_alpha_bar(time: Float[Tensor, "level"]) -> Float[Tensor, "level"]:
 ALPHA_BARS: dict[str, Callable[[Tensor], Tensor]] = {"cosine": cosine_alpha_bar, "linear": linear_alpha_bar}
 
 
-def alpha_bar_table(schedule: str, num_levels: int, snr_scale: float = 1.0) -> Float[Tensor, "level"]:
+def alpha_bar_table(schedule: str, num_levels: int, snr_scale: float = 1.0) -> Float[Tensor, " level"]:
     """Return alpha_bar for the levels 0..num_levels: exactly 1 at level 0 and exactly 0 at the last.
 
     Args:
@@ -58,8 +58,8 @@ def add_noise(
 def ddim_step(
     noisy: Float[Tensor, "batch time channel"],
     x0: Float[Tensor, "batch time channel"],
-    alpha_bar: Float[Tensor, "time"],
-    next_alpha_bar: Float[Tensor, "time"],
+    alpha_bar: Float[Tensor, " time"],
+    next_alpha_bar: Float[Tensor, " time"],
 ) -> Float[Tensor, "batch time channel"]:
     """Return the tokens moved, without new noise, from one row of alpha_bars to the next (Song et al. 2021, eta = 0).
 

@@ -45,7 +45,7 @@ def sample(
     matrix: Int[Tensor, "row time"],
     generators: list[torch.Generator],
     guidance: Guidance = Guidance(),
-    on_row: Callable[[Tokens, Int[Tensor, "time"]], None] | None = None,
+    on_row: Callable[[Tokens, Int[Tensor, " time"]], None] | None = None,
 ) -> Tokens:
     """Return the sequences after the last row of ``matrix``.
 
@@ -67,7 +67,9 @@ def sample(
     return tokens
 
 
-def predict(model: DiffusionForcing, tokens: Tokens, levels: Int[Tensor, "time"], goal_strength: float = 1.0) -> Tokens:
+def predict(
+    model: DiffusionForcing, tokens: Tokens, levels: Int[Tensor, " time"], goal_strength: float = 1.0
+) -> Tokens:
     """Return x0, extrapolated from the unconditional towards the goal-conditioned prediction by ``goal_strength``.
 
     The masked goal of the former is shown as the mean of the noise that it is in training.
@@ -83,7 +85,7 @@ def predict(model: DiffusionForcing, tokens: Tokens, levels: Int[Tensor, "time"]
 
 
 def _guided_shift(
-    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, "time"], guidance: Guidance, generators
+    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, " time"], guidance: Guidance, generators
 ) -> Tokens:
     """Return by how much a unit of guidance moves x0: (1 − ᾱ) / √ᾱ · ∇ log c, the x0 of ε − √(1 − ᾱ) ∇ log c.
 
@@ -97,19 +99,19 @@ def _guided_shift(
     return torch.where(movable[:, None], (1 - alpha_bar) / alpha_bar.clamp_min(1e-12).sqrt() * gradient, 0.0)
 
 
-def planned_at(levels: Int[Tensor, "time"]) -> Bool[Tensor, "time"]:
+def planned_at(levels: Int[Tensor, " time"]) -> Bool[Tensor, " time"]:
     """Return which positions in time hold planned tokens, goal and start being known or masked."""
     return torch.arange(len(levels), device=levels.device) >= FIRST_PLANNED
 
 
-def about_to_be_committed(levels: Int[Tensor, "time"], num_levels: int) -> Bool[Tensor, "time"]:
+def about_to_be_committed(levels: Int[Tensor, " time"], num_levels: int) -> Bool[Tensor, " time"]:
     """Return which planned tokens have the lowest level above 0."""
     uncertain = planned_at(levels) & (levels > 0)
     return uncertain & (levels == torch.where(uncertain, levels, num_levels).min())
 
 
 def monte_carlo_gradient(
-    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, "time"], guidance: Guidance, generators
+    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, " time"], guidance: Guidance, generators
 ) -> Tokens:
     """Return ∇ log c with respect to ``tokens`` (§3.4, App. C.5).
 
@@ -130,7 +132,7 @@ def monte_carlo_gradient(
 def _gradients(
     model: DiffusionForcing,
     copies: Float[Tensor, "batch copy time channel"],
-    levels: Int[Tensor, "time"],
+    levels: Int[Tensor, " time"],
     guidance: Guidance,
 ) -> Float[Tensor, "batch copy time channel"]:
     """Return the gradient of each copy's score through the network, all copies in one batch."""
@@ -145,7 +147,7 @@ def _gradients(
 
 
 def draw_futures(
-    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, "time"], num_futures: int, generators
+    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, " time"], num_futures: int, generators
 ) -> Float[Tensor, "batch future time channel"]:
     """Return N copies in which every uncertain token but those about to be committed is drawn independently.
 

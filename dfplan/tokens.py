@@ -27,8 +27,8 @@ GOAL, START, FIRST_PLANNED = 0, 1, 2  # positions in time
 class Statistics:
     """Mean and standard deviation of the data's channels [observation, action, reward]; they live in the checkpoint."""
 
-    mean: Float[np.ndarray, "channel"]
-    std: Float[np.ndarray, "channel"]
+    mean: Float[np.ndarray, " channel"]
+    std: Float[np.ndarray, " channel"]
 
     @classmethod
     def of(cls, dataset: dict[str, np.ndarray]) -> "Statistics":

@@ -43,13 +43,13 @@ class WaypointController:
         self._waypoint = np.full((num_envs, 2), np.nan)  # environment units
         self._needs_path = np.zeros(num_envs, dtype=bool)
 
-    def reset(self, goals: Float[np.ndarray, "batch 2"], mask: Bool[np.ndarray, "batch"] | None = None) -> None:
+    def reset(self, goals: Float[np.ndarray, "batch 2"], mask: Bool[np.ndarray, " batch"] | None = None) -> None:
         """Take new goals, for the balls where ``mask`` is true; their paths start wherever ``act`` finds them next."""
         mask = np.ones(len(goals), dtype=bool) if mask is None else mask
         self._goal_cell[mask] = self.layout.cell_of(goals[mask])
         self._needs_path |= mask
 
-    def reached(self, positions: Float[np.ndarray, "batch 2"]) -> Bool[np.ndarray, "batch"]:
+    def reached(self, positions: Float[np.ndarray, "batch 2"]) -> Bool[np.ndarray, " batch"]:
         """Return whether each ball is at its goal's cell, the condition on which D4RL's recorder draws a new goal."""
         return _distance(positions, self._goal_cell) < REACH_DISTANCE
 
@@ -66,7 +66,7 @@ class WaypointController:
         self._advance(arrived & (self._waypoint_cell != self._goal_cell).any(axis=1))
         return np.clip(actions, -1.0, 1.0)
 
-    def _advance(self, mask: Bool[np.ndarray, "batch"]) -> None:
+    def _advance(self, mask: Bool[np.ndarray, " batch"]) -> None:
         """Make the next cell on the way the waypoint of the balls in ``mask``."""
         for env in np.flatnonzero(mask):
             goal, cell = self._goal_cell[env], self._waypoint_cell[env]

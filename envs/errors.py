@@ -37,13 +37,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"there is no {kind} {name!r}; {hint}")
 
 
-class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of every option that has one."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
-
-
 def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
     """Return what ``table`` has under ``name``.
 
@@ -53,6 +46,13 @@ def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
     if name not in table:
         raise unknown_name(kind, name, table)
     return table[name]
+
+
+class _DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -48,7 +48,7 @@ def normalized_score(maze: str, returns: Float[np.ndarray, "*episode"]) -> Float
 
 def episode_scores(
     maze: str | None, rewards: Float[np.ndarray, "episode time"]
-) -> dict[str, Float[np.ndarray, "episode"] | Bool[np.ndarray, "episode"]]:
+) -> dict[str, Float[np.ndarray, " episode"] | Bool[np.ndarray, " episode"]]:
     """Return the scores of whole episodes with sparse rewards.
 
     Args:

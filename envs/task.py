@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from jaxtyping import Bool, Float
 
-from dfplan.envs.errors import InputError, unknown_name
+from dfplan.envs.errors import InputError, choose, unknown_name
 from dfplan.envs.layouts import Layout
 from dfplan.envs.physics import MAX_VELOCITY
 
@@ -81,8 +81,7 @@ class MazeTask:
     goal: Goal = "fixed"
 
     def __post_init__(self) -> None:
-        if self.reward not in REWARDS:
-            raise unknown_name("reward", self.reward, REWARDS)
+        choose("reward", self.reward, REWARDS)
         self._check_goal(self.goal)
 
     @property
