@@ -5,7 +5,7 @@ The names below are loaded when they are first used, so that controllers can be 
 
 import importlib
 
-_LAZY = {"DFPlanner": "planner", "Plan": "planner", "PlannerConfig": "config", "RandomAgent": "random"}
+_LAZY = {"DFPlanner": "planner", "Plan": "plans", "PlannerConfig": "config", "RandomAgent": "random"}
 __all__ = sorted(_LAZY)
 
 

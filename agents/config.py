@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dfplan.agents.controllers import CONTROLLERS
+from dfplan.agents.observations import checked_share
 from dfplan.envs.errors import InputError, choose, unknown_name
 from dfplan.guidance import goal_distance, squashed_goal_distance
 from dfplan.schedules import SCHEDULES
@@ -21,6 +22,19 @@ MONTE_CARLO_GUIDANCE = {
 }
 # A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.
 POLICY = {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
+# Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan for the episode, all of it cleaned at once,
+# with the goal painted in at its end. For models trained with the level sampler ``full_sequence``.
+DIFFUSER = {
+    "goal_token": False,
+    "in_paint_goal": True,
+    "schedule": "full_sequence",
+    "sampling_steps": 10,
+    "controller": "pd",
+    "open_loop_horizon": None,
+}
+# Next-token diffusion (App. C.8): each token is cleaned entirely before the next. For models trained with the level
+# sampler ``teacher_forcing``. A plan takes ``sampling_steps`` rows for each of its tokens, hence fewer plans.
+TEACHER_FORCING = {"schedule": "autoregressive", "sampling_steps": 3, "open_loop_horizon": 40}
 GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
 
@@ -32,13 +46,18 @@ class PlannerConfig:
         mode: ``planner`` plans a horizon, ``policy`` one token.
         controller: what turns a plan into actions, a name in ``CONTROLLERS``.
         horizon: steps to plan; None for the longest the model knows. Shrinks to what is left of the episode.
-        open_loop_horizon: steps executed before replanning.
+        open_loop_horizon: steps executed before replanning, at most the plan's; None plans once and holds the last
+            planned state when the plan is over.
         sampling_steps: denoising steps of each token.
         schedule: a name in ``dfplan.schedules.SCHEDULES``, or an array (row, token) of levels.
         uncertainty_scale: sampling steps by which a token lags behind its predecessor, in schedules that know it.
-        observation_level: the level at which the current observation is believed, as a share of K: 0 trusts it
-            entirely, more lets the model correct it (§3.3, §4.4).
+        observation_level: the level at which observations are shown to the model, as a share of K, while the plan is
+            cleaned: 0 trusts them entirely, a small one keeps long roll-outs stable (§3.3, k_small of App. C.4).
+            ``DFPlanner.act`` may be told another one, observation by observation (§4.4).
+        history: tokens of executed history shown to the model at most; 0 is memoryless (§4.4). The window grows from
+            none at ``reset``, in whole tokens, ends now, and takes its room from the longest plan.
         goal_token: whether the goal is given to the model; otherwise only guidance knows of it, as in the paper.
+        in_paint_goal: whether the plan's last token must stand still at the goal (Diffuser's way, App. C.1).
         goal_strength: classifier-free strength of the goal token.
         guide: None, or a name in ``GOAL_GUIDES``, or a callable that scores plans (see ``dfplan.guidance``).
         guidance_scale: factor on the gradient of the guide.
@@ -51,12 +70,14 @@ class PlannerConfig:
     mode: str = "planner"
     controller: str = "pursuit"
     horizon: int | None = None
-    open_loop_horizon: int = 20
+    open_loop_horizon: int | None = 20
     sampling_steps: int = 3
     schedule: object = "full_sequence"
     uncertainty_scale: float = 1.0
     observation_level: float = 0.0
+    history: int = 0
     goal_token: bool = True
+    in_paint_goal: bool = False
     goal_strength: float = 1.0
     guide: object = None
     guidance_scale: float = 1.0
@@ -72,10 +93,12 @@ class PlannerConfig:
             choose("schedule", self.schedule, SCHEDULES)
         if not self.uncertainty_scale >= 0:
             raise InputError(f"uncertainty_scale must be at least 0, not {self.uncertainty_scale}.")
-        for name in ("open_loop_horizon", "sampling_steps", "num_futures"):
+        for name in ("sampling_steps", "num_futures"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.horizon is not None and self.horizon < 1:
-            raise InputError(f"horizon must be at least 1 step, not {self.horizon}.")
-        if not 0 <= self.observation_level <= 1:
-            raise InputError(f"observation_level must lie in [0, 1], not {self.observation_level}.")
+        for name in ("open_loop_horizon", "horizon"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1 step, not {getattr(self, name)}.")
+        if self.history < 0:
+            raise InputError(f"history must be at least 0 tokens, not {self.history}.")
+        checked_share(self.observation_level, "observation_level")

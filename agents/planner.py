@@ -2,51 +2,47 @@
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from dfplan.agents.config import GOAL_GUIDES, PlannerConfig
-from dfplan.agents.controllers import CONTROLLERS
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.history import Belief, History, Past, Recollection
+from dfplan.agents.observations import checked, checked_share, unpacked
+from dfplan.agents.plans import Execution, Plan
 from dfplan.agents.seeds import Seeds, episode_seeds
+from dfplan.agents.sequence import first_row, guidance_of, level_matrix, num_known
 from dfplan.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_checkpoint
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
-from dfplan.noise import draw_noise
-from dfplan.sampler import Guidance, sample
-from dfplan.schedules import scheduling_matrix
-from dfplan.tokens import FIRST_PLANNED, GOAL, START
+from dfplan.memory import RememberingModel
+from dfplan.sampler import sample
+from dfplan.tokens import FIRST_PLANNED, START
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What the agent intends, in environment units; without the batch axis when planned from a single observation.
-
-    Attributes:
-        observations: after each planned step.
-        actions: of each planned step.
-        rewards: about each planned observation.
-        levels: of each step after the last sampling row; 0 is clean.
-        rows: the plan as believed at each sampling row, if asked for: observations and the levels of each step.
-    """
-
-    observations: Float[np.ndarray, "*batch step observation"]
-    actions: Float[np.ndarray, "*batch step action"]
-    rewards: Float[np.ndarray, "*batch step"]
-    levels: Int[np.ndarray, " step"]
-    rows: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+Observations = Float[np.ndarray, "batch observation"]
 
 
 class DFPlanner:
-    """Acts by planning with a Diffusion Forcing model, for one episode or a batch of them side by side."""
+    """Acts by planning with a Diffusion Forcing model, for one episode or a batch of them side by side.
+
+    One model is policy and planner (§3.4). With ``history`` it plans on from the tokens that it has executed (Alg. 2),
+    and it is told how far each observation is to be believed (§3.3, §4.4).
+
+    Attributes:
+        model: predicts clean tokens.
+        config: how to decide; a change takes effect at ``reset``, that of ``mode`` at once.
+        info: where the model comes from.
+        checkpoint: the file that it was loaded from, if any.
+        plan_seconds: wall seconds of each planning call of the episode.
+    """
 
     def __init__(self, model: DiffusionForcing, config: PlannerConfig | None = None, info: dict | None = None):
         self.model, self.config, self.info = model, config or PlannerConfig(), info or {}
+        self.checkpoint: Path | None = None
         self.reset()
 
     @classmethod
@@ -60,8 +56,11 @@ class DFPlanner:
         unknown = settings.keys() - PlannerConfig.__dataclass_fields__.keys()
         if unknown:
             raise unknown_name("planner setting", min(unknown), PlannerConfig.__dataclass_fields__)
-        model, info = load_checkpoint(find_checkpoint(name_or_path), find_device(device))
-        return cls(model, PlannerConfig(**settings), info)
+        file = find_checkpoint(name_or_path)
+        model, info = load_checkpoint(file, find_device(device))
+        agent = cls(model, PlannerConfig(**settings), info)
+        agent.checkpoint = file
+        return agent
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint to a file (``*.safetensors``) or into a folder."""
@@ -76,7 +75,7 @@ class DFPlanner:
     @mode.setter
     def mode(self, mode: str) -> None:
         self.config = replace(self.config, mode=mode)
-        self._controller = None
+        self._execution = None
 
     def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
         """Begin an episode, or a batch of them.
@@ -87,55 +86,79 @@ class DFPlanner:
             seed: one integer, or one for each episode; episode i of a batch draws from ``seed + i`` when one is given
                 for all.
             num_steps: length of the episodes, beyond which nothing is planned.
+
+        Raises:
+            InputError: if the goal is no array of its size, or the history leaves the plan no room.
         """
-        self._goal = None if goal is None else self._checked(goal, self.model.config.goal_dim, "goal")
+        model, history = self.model.config, self.config.history
+        if history >= model.num_tokens:
+            raise InputError(f"a history of {history} tokens leaves a model of {model.num_tokens} no room for a plan.")
+        self._goal = None if goal is None else checked(goal, model.goal_dim, "goal")
         self._seed, self._streams = seed, None
         self._num_steps, self._step = num_steps, 0
-        self._controller, self._steps_to_replanning = None, 0
+        self._execution: Execution | None = None
+        self._history, self._recollection = History(history, model.frame_stack), Recollection()
         self.plan_seconds: list[float] = []
 
-    def act(self, observation) -> Float[np.ndarray, "*batch action"]:
+    def act(self, observation, observation_level: float | int | None = None) -> Float[np.ndarray, "*batch action"]:
         """Return the action for an observation (observation,), or actions for a batch (batch, observation).
+
+        Args:
+            observation: what is seen now.
+            observation_level: the level at which it is believed, as a share of K (§4.4): 0 trusts it, more says how
+                noisy it is, and the model infers what it really was together with the plan; 1 says that it is missing,
+                and its finite values play no part. Above 0 the plan's own action is executed, on the model's
+                belief, instead of a controller's answer to what is seen. None is the configuration's level, which
+                stays as it is.
 
         Raises:
             InputError: if the observation has another size than the model's, is not finite, or the batch changed
-                since ``reset``.
+                since ``reset``, or the level is not in [0, 1].
         """
         observations, single = self._observe(observation)
-        if self._controller is None or self._steps_to_replanning == 0:
-            plan = self._timed_plan(observations)
-            self._controller = CONTROLLERS[self.config.controller](plan.observations, plan.actions)
-            self._steps_to_replanning = min(self.config.open_loop_horizon, plan.actions.shape[1])
-        self._steps_to_replanning -= 1
+        belief = self._belief(observation_level)
+        if self._execution is None or self._execution.finished:
+            self._execution = Execution(self._timed_plan(observations, belief), self.config)
+        actions, rewards = self._execution.act(observations, belief.doubted)
+        self._history.record(observations, belief, actions, rewards)
         self._step += 1
-        actions = self._controller.act(observations).astype(np.float32)
         return actions[0] if single else actions
 
-    def plan(self, observation, horizon: int | None = None, keep_rows: bool = False) -> Plan:
+    def plan(
+        self,
+        observation,
+        horizon: int | None = None,
+        keep_rows: bool = False,
+        observation_level: float | int | None = None,
+    ) -> Plan:
         """Return the plan that ``act`` would make now, without acting on it.
 
         Args:
             observation: as in ``act``.
             horizon: steps to plan, rounded up to whole tokens; None for the configuration's.
             keep_rows: whether to keep what is believed at each sampling row, for pictures.
+            observation_level: as in ``act``.
         """
         observations, single = self._observe(observation)
         # Copies: looking at a plan moves no random stream of the episode.
         streams = [torch.Generator().set_state(stream.get_state()) for stream in self._streams]
-        plan = self._plan(observations, self._num_tokens(horizon), streams, keep_rows)
-        if not single:
-            return plan
-        rows = [(positions[0], levels) for positions, levels in plan.rows]
-        return Plan(plan.observations[0], plan.actions[0], plan.rewards[0], plan.levels, rows)
+        past = self._history.window(observations, self._belief(observation_level))
+        plan = self._plan(past, self._num_tokens(horizon), streams, keep_rows)
+        return plan.first() if single else plan
 
-    def _timed_plan(self, observations: np.ndarray) -> Plan:
+    def _belief(self, observation_level: float | int | None) -> Belief:
+        if observation_level is None:
+            return Belief(self.config.observation_level)
+        return Belief(checked_share(observation_level, "observation_level"), inferred=True)
+
+    def _timed_plan(self, observations: Observations, belief: Belief) -> Plan:
         start = time.perf_counter()
-        plan = self._plan(observations, self._num_tokens(), self._streams)
+        plan = self._plan(self._history.window(observations, belief), self._num_tokens(), self._streams)
         self.plan_seconds.append(time.perf_counter() - start)
         return plan
 
     def _num_tokens(self, horizon: int | None = None) -> int:
-        """Tokens to plan: one for the policy; no more than the model knows, or are left of the episode."""
+        """Tokens to plan: one for the policy; no more than fit beside the history, or are left of the episode."""
         model = self.model.config
         if horizon is None:
             horizon = 1 if self.config.mode == "policy" else self.config.horizon or model.horizon
@@ -143,91 +166,72 @@ class DFPlanner:
             raise InputError(f"a horizon of {horizon} steps does not fit the model's 1 to {model.horizon}.")
         if self._num_steps is not None:
             horizon = max(1, min(horizon, self._num_steps - self._step))
-        return math.ceil(horizon / model.frame_stack)
+        return min(math.ceil(horizon / model.frame_stack), model.num_tokens - self._history.num_tokens)
 
     @torch.no_grad()
-    def _plan(
-        self,
-        observations: Float[np.ndarray, "batch observation"],
-        num_tokens: int,
-        streams: list[torch.Generator],
-        keep_rows: bool = False,
-    ) -> Plan:
-        model, rows, steps = self.model, [], num_tokens * self.model.config.frame_stack
-        tokens, matrix = self._first_row(observations, num_tokens, streams)
-        on_row = (lambda x0, levels: rows.append(self._row(x0, levels))) if keep_rows else None
-        tokens = sample(model, tokens, matrix, streams, self._guidance(), on_row)
+    def _plan(self, past: Past, num_tokens: int, streams: list[torch.Generator], keep_rows: bool = False) -> Plan:
+        model, rows = self.model, []
+        first = FIRST_PLANNED + past.num_tokens
+        planned = slice(first, first + num_tokens)
+        matrix, tokens, goal = self._question(past, num_tokens, streams)
+        guidance = guidance_of(self.config, model.codec, goal, planned)
+        on_row = (lambda x0, levels: rows.append(self._row(x0, levels, planned))) if keep_rows else None
+        tokens = sample(self._remembering(tokens, matrix, first), tokens, matrix, streams, guidance, on_row)
         if not torch.isfinite(tokens).all():
             raise InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
         if keep_rows:
-            rows.append(self._row(tokens, matrix[-1]))
-            rows = [(observations[:, :steps], levels[:steps]) for observations, levels in rows]
-        planned = model.codec.decode(tokens[:, FIRST_PLANNED : FIRST_PLANNED + num_tokens])
-        levels = self._step_levels(matrix[-1])[:steps]
-        arrays = (tensor.cpu().numpy() for tensor in (planned.observations, planned.actions, planned.rewards, levels))
-        return Plan(*arrays, rows)
+            rows.append(self._row(tokens, matrix[-1], planned))
+        steps = model.codec.decode(tokens[:, planned])
+        levels = self._step_levels(matrix[-1], planned)
+        parts = (steps.observations, steps.actions, steps.rewards, levels, self._present(tokens, past))
+        return Plan(*(part.cpu().numpy() for part in parts), rows)
 
-    def _first_row(self, observations: np.ndarray, num_tokens: int, streams) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the sequences before sampling, and the scheduling matrix over [goal, start, tokens].
-
-        The observation is scaled to the level at which it is believed; its own error stands in for that level's noise.
+    def _question(
+        self, past: Past, num_tokens: int, streams: list[torch.Generator]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Return the scheduling matrix over [goal, start, history, plan, beyond], the sequences before its first step,
+        and the goals.
         """
-        matrix = self._matrix(num_tokens)
-        codec, config = self.model.codec, self.model.config
-        tokens = draw_noise((matrix.shape[1], config.token_dim), streams, matrix.device)
-        tokens = tokens * codec.used_channels(config.num_tokens)
-        if matrix[0, GOAL] == 0:
-            tokens[:, GOAL] = codec.encode_goal(self._tensor(self._goal))[:, 0]
-        signal = self.model.alpha_bar[matrix[0, START]].sqrt()
-        tokens[:, START] = signal * codec.encode_start(self._tensor(observations))[:, 0]
-        return tokens, matrix
+        model, goal = self.model, self._goal
+        device = model.alpha_bar.device
+        if goal is not None:
+            goal = torch.as_tensor(goal, dtype=torch.float32, device=device)
+        goal_known = goal is not None and self.config.goal_token
+        matrix = level_matrix(model.config, self.config, goal_known, past.beliefs, num_tokens).to(device)
+        return matrix, first_row(model, matrix[0], goal, past, streams), goal
 
-    def _matrix(self, num_tokens: int) -> torch.Tensor:
-        """Return the levels (row, time) of [goal, start, tokens]; the first two keep theirs.
+    def _remembering(self, tokens: torch.Tensor, matrix: torch.Tensor, first_planned: int) -> DiffusionForcing:
+        """Return the model; a causal one with a history is spared from running known tokens in every row (Alg. 2)."""
+        if not (self.config.history and self.model.config.causal):
+            return self.model
+        known = num_known(matrix, first_planned)
+        return RememberingModel(self.model, self._recollection.of(self.model, tokens[:, :known], matrix[0, :known]))
 
-        The sequence is as long as in training: what lies beyond the horizon is masked by the last level (App. C.1).
-        """
-        config, num_levels = self.config, self.model.config.num_levels
-        planned = scheduling_matrix(
-            config.schedule, num_tokens, config.sampling_steps, num_levels, config.uncertainty_scale
-        )
-        known = torch.empty(len(planned), FIRST_PLANNED, dtype=torch.long)
-        known[:, GOAL] = 0 if self._goal is not None and config.goal_token else num_levels
-        known[:, START] = round(config.observation_level * num_levels)
-        beyond = torch.full((len(planned), self.model.config.num_tokens - num_tokens), num_levels)
-        return torch.cat([known, planned, beyond], dim=1).to(self.model.alpha_bar.device)
+    def _present(self, tokens: torch.Tensor, past: Past) -> torch.Tensor:
+        """Return the observation of the present: what was inferred, or else as it was given."""
+        codec = self.model.codec
+        given = tokens[:, START : FIRST_PLANNED + past.num_tokens] if past.present.inferred else past.tokens(codec)
+        if not past.num_tokens:
+            return codec.decode_start(given[:, 0])
+        return codec.decode(given[:, -1:]).observations[:, -1]
 
-    def _guidance(self) -> Guidance:
-        config, guide = self.config, self.config.guide
-        if isinstance(guide, str):
-            if self._goal is None:
-                raise InputError(f"the guide {guide!r} needs a goal: reset(goal=...).")
-            guide = GOAL_GUIDES[guide](self._tensor(self._goal), self.model.config.frame_stack)
-        return Guidance(guide, config.guidance_scale, config.num_futures, config.goal_strength)
+    def _row(self, tokens: torch.Tensor, levels: torch.Tensor, planned: slice) -> tuple[np.ndarray, np.ndarray]:
+        observations = self.model.codec.decode(tokens[:, planned]).observations
+        return observations.cpu().numpy(), self._step_levels(levels, planned).cpu().numpy()
 
-    def _row(self, tokens: torch.Tensor, levels: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        observations = self.model.codec.decode(tokens[:, FIRST_PLANNED:]).observations
-        return observations.cpu().numpy(), self._step_levels(levels).cpu().numpy()
+    def _step_levels(self, levels: torch.Tensor, planned: slice) -> torch.Tensor:
+        """Return the level of each planned environment step, from those of the tokens."""
+        return levels[planned].repeat_interleave(self.model.config.frame_stack)
 
-    def _step_levels(self, levels: torch.Tensor) -> torch.Tensor:
-        """Return the level of each environment step behind the start, from those of the tokens."""
-        return levels[FIRST_PLANNED:].repeat_interleave(self.model.config.frame_stack)
-
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(array, dtype=torch.float32, device=self.model.alpha_bar.device)
-
-    def _observe(self, observation) -> tuple[Float[np.ndarray, "batch observation"], bool]:
+    def _observe(self, observation) -> tuple[Observations, bool]:
         """Return checked observations with a batch axis, and whether it was added; take up a dictionary's goal."""
-        if isinstance(observation, Mapping):
-            missing = {"observation", "desired_goal"} - observation.keys()
-            if missing:
-                raise InputError(f"the observation's dictionary lacks {' and '.join(sorted(missing))}.")
-            goal = self._checked(observation["desired_goal"], self.model.config.goal_dim, "desired_goal")
+        observation, goal = unpacked(observation)
+        if goal is not None:
+            goal = checked(goal, self.model.config.goal_dim, "desired_goal")
             if self._goal is None or not np.array_equal(goal, self._goal):
-                self._goal, self._controller = goal, None
-            observation = observation["observation"]
+                self._goal, self._execution = goal, None
         single = np.ndim(observation) == 1
-        observations = self._checked(observation, self.model.config.observation_dim, "observation")
+        observations = checked(observation, self.model.config.observation_dim, "observation")
         self._prepare(len(observations))
         return observations, single
 
@@ -241,17 +245,3 @@ class DFPlanner:
             if given is not None and len(given) != batch:
                 number = f"{batch} observations do not fit {len(given)} {name}"
                 raise InputError(f"{number}; call reset() when the batch changes.")
-
-    def _checked(self, value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
-        """Return ``value`` as a finite array (batch, size)."""
-        try:
-            array = np.atleast_2d(np.asarray(value, dtype=np.float64))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the {name} is not an array of numbers.") from error
-        if array.ndim != 2 or array.shape[1] != size or not len(array):
-            raise InputError(
-                f"this checkpoint expects {name}s of shape ({size},) or (batch, {size}), not {np.shape(value)}."
-            )
-        if not np.isfinite(array).all():
-            raise InputError(f"the {name} holds a value that is not finite.")
-        return array

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -23,8 +25,8 @@ class ContenderOptions:
     """What the command line says about the agents.
 
     Attributes:
-        env_id: the maze; without ``checkpoint`` the one that ships for it is loaded.
-        checkpoint: name, folder or file; None for the shipped one.
+        env_id: the maze.
+        checkpoint: name, folder or file; None for the one that ships for the maze and the agent.
         controller: how plans become actions; None for the agent's own default.
         device: where networks run.
     """
@@ -126,7 +128,7 @@ def check_options(options: ContenderOptions) -> None:
 
         find_device(options.device)
     if options.checkpoint is not None:
-        trained_on = _planner(options).info.get("env_id", options.env_id)
+        trained_on = _load(options).info.get("env_id", options.env_id)
         if trained_on != options.env_id:
             warning = f"the checkpoint {options.checkpoint} was trained on {trained_on}, not on {options.env_id}."
             print(f"warning: {warning}", file=sys.stderr)
@@ -136,50 +138,63 @@ def described_config(agent: Agent, options: ContenderOptions) -> dict[str, Any]:
     """Return the agent's settings and, where it has a network, its checkpoint's file and the maze that it is from."""
     config = getattr(agent, "config", None)
     settings = asdict(config) if is_dataclass(config) else {}
-    if not hasattr(agent, "info"):
+    file = getattr(agent, "checkpoint", None)
+    if file is None:
         return settings
-    from dfplan.checkpoint import find_checkpoint
-
-    file = find_checkpoint(_checkpoint(options))
     return settings | {"checkpoint": f"{file.parent.name}/{file.name}", "trained_on": agent.info.get("env_id")}
 
 
+def _learned(preset: str | None = None, level_sampler: str | None = None) -> Callable[[ContenderOptions], Agent]:
+    """Return what makes the agent with a preset of ``dfplan.agents.config``.
+
+    Args:
+        preset: its name; None for the planner's defaults.
+        level_sampler: how the agent's own checkpoint was trained; None for the maze's.
+    """
+
+    return partial(_load, preset=preset, level_sampler=level_sampler)
+
+
 # Networks are imported where they are made, so that help and bad input are answered without waiting for torch.
-def _planner(options: ContenderOptions, **preset: Any) -> Agent:
+def _load(options: ContenderOptions, preset: str | None = None, level_sampler: str | None = None) -> Agent:
+    from dfplan.agents import config
     from dfplan.agents.planner import DFPlanner
 
-    controller = {"controller": options.controller} if options.controller else {}
-    agent = DFPlanner.load(_checkpoint(options), device=options.device, **(preset | controller))
-    _check_sizes(agent.model.config, options)
+    settings = getattr(config, preset) if preset else {}
+    if options.controller:
+        settings = settings | {"controller": options.controller}
+    checkpoint = options.checkpoint or _shipped(options.env_id, level_sampler)
+    agent = DFPlanner.load(checkpoint, device=options.device, **settings)
+    _check_sizes(agent.model.config, checkpoint, options.env_id)
     return agent
 
 
-def _checkpoint(options: ContenderOptions) -> str:
-    return options.checkpoint or f"maze2d-{maze_name(options.env_id)}"
+def _shipped(env_id: str, level_sampler: str | None) -> str | Path:
+    """Return the checkpoint that ships for the maze; where a level sampler's does not, say how to train it."""
+    from dfplan.checkpoint import find_checkpoint
+
+    maze = f"maze2d-{maze_name(env_id)}"
+    if level_sampler is None:
+        return find_checkpoint(maze)
+    try:
+        return find_checkpoint(f"{maze}-{level_sampler}")
+    except InputError as error:
+        raise InputError(
+            f"no checkpoint {maze}-{level_sampler} ships with dfplan; train one with `dfplan-train {maze} "
+            f"--level-sampler {level_sampler} --output FOLDER` and name it with --checkpoint FOLDER."
+        ) from error
 
 
-def _check_sizes(config: Any, options: ContenderOptions) -> None:
+def _check_sizes(config: Any, checkpoint: str | Path, env_id: str) -> None:
     """Raise ``InputError`` unless the model's observations, actions and goals are as large as the environment's."""
-    with closing(gym.make(options.env_id)) as env:
+    with closing(gym.make(env_id)) as env:
         expected = (*env.observation_space.shape, *env.action_space.shape, *env.reset(seed=0)[1]["goal"].shape)
     given = (config.observation_dim, config.action_dim, config.goal_dim)
     if given != expected:
         raise InputError(
-            f"the checkpoint {_checkpoint(options)} has observations, actions and goals of sizes {given}, "
-            f"but {options.env_id} has {expected}."
+            f"the checkpoint {checkpoint} has observations, actions and goals of sizes {given}, "
+            f"but {env_id} has {expected}."
         )
-
-
-def _policy(options: ContenderOptions) -> Agent:
-    from dfplan.agents.config import POLICY
-
-    return _planner(options, **POLICY)
-
-
-def _planner_mcg(options: ContenderOptions) -> Agent:
-    from dfplan.agents.config import MONTE_CARLO_GUIDANCE
-
-    return _planner(options, **MONTE_CARLO_GUIDANCE)
 
 
 def _waypoint(options: ContenderOptions) -> Agent:
@@ -193,9 +208,11 @@ def _random(options: ContenderOptions) -> Agent:
 
 
 CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {
-    "planner": _planner,
-    "policy": _policy,
-    "planner-mcg": _planner_mcg,
+    "planner": _learned(),
+    "policy": _learned("POLICY"),
+    "planner-mcg": _learned("MONTE_CARLO_GUIDANCE"),
+    "teacher-forcing": _learned("TEACHER_FORCING", "teacher_forcing"),
+    "diffuser": _learned("DIFFUSER", "full_sequence"),
     "waypoint": _waypoint,
     "random": _random,
 }

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from dfplan.agents.config import POLICY, PlannerConfig
+from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, model_card
 from dfplan.benchmarks.report import arrivals
 from dfplan.checkpoint import FILE_NAME
-from dfplan.config import PRECISIONS, RECIPES, Recipe
+from dfplan.config import BACKBONE_SETTINGS, PRECISIONS, RECIPES, ModelConfig, Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.datasets import load_dataset
@@ -29,15 +29,20 @@ from dfplan.envs.errors import (
     positive_integer,
     positive_number,
     seed_number,
+    share,
 )
 from dfplan.envs.files import replaced, writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
+from dfplan.levels import LEVEL_SAMPLERS
 from dfplan.training import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Trainer, saved_recipe
 
 PERIODIC_EPISODES = 20
 SHOWN_PLANS = 6
 # Settings of training with a flag of their own.
-CHANGEABLE = ("steps", "batch_size", "precision", "dataset", "rows", "seed")
+CHANGEABLE = ("steps", "batch_size", "precision", "level_sampler", "goal_known", "dataset", "rows", "seed")
+# Level sampler -> the agents that its models are made for, with their settings; all others are for the first two.
+EVALUATED = {"teacher_forcing": {"teacher-forcing": TEACHER_FORCING}, "full_sequence": {"diffuser": DIFFUSER}}
+DEFAULT_EVALUATED = {"planner": {}, "policy": POLICY}
 
 
 @exit_two_on_input_error
@@ -83,7 +88,8 @@ class Reporter:
             self._evaluate(self.trainer.ema, progress.step)
 
     def _evaluate(self, model: DiffusionForcing, step: int) -> None:
-        agent = DFPlanner(model, PlannerConfig())
+        settings = next(iter(evaluated_agents(self.trainer.recipe).values()))
+        agent = DFPlanner(model, PlannerConfig(**settings))
         evaluation = evaluate(agent, Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES), f"evaluation at {step}")
         for name, values in (evaluation.scores | {"first_reach": arrivals(evaluation)}).items():
             self.writer.add_scalar(f"evaluation/{name}", values.mean(), step)
@@ -102,10 +108,15 @@ class Reporter:
 def write_card(trainer: Trainer, model: DiffusionForcing, conditions: Conditions, folder: Path, command: str) -> None:
     """Evaluate the finished model and write its card beside it."""
     evaluations: dict[str, Evaluation] = {}
-    for name, settings in {"planner": {}, "policy": POLICY}.items():
+    for name, settings in evaluated_agents(trainer.recipe).items():
         evaluations[name] = evaluate(DFPlanner(model, PlannerConfig(**settings)), conditions, name)
     with replaced(folder / CARD_NAME) as unfinished:
         unfinished.write_text(model_card(trainer.recipe, evaluations, command), encoding="utf-8")
+
+
+def evaluated_agents(recipe: Recipe) -> dict[str, dict]:
+    """Return names and settings of the agents that a recipe's model is made for."""
+    return EVALUATED.get(recipe.training.level_sampler, DEFAULT_EVALUATED)
 
 
 def _recipe(arguments: Namespace, maze: str) -> Recipe:
@@ -117,6 +128,8 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
             raise InputError(f"the run in {arguments.output} has its number of steps already; leave --minutes out.")
         if recipe.env_id != RECIPES[maze].env_id:
             raise InputError(f"the run in {arguments.output} is on {recipe.env_id}, not on {RECIPES[maze].env_id}.")
+        if arguments.backbone not in (None, _backbone(recipe.model)):
+            raise InputError(f"the run in {arguments.output} is of a {_backbone(recipe.model)}; leave --backbone out.")
         for name, value in given.items():
             if value != getattr(recipe.training, name):
                 saved = f"{_flag(name)} {getattr(recipe.training, name)}"
@@ -129,7 +142,15 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
             raise InputError(f"{arguments.output / name} exists and stays; add --resume, or choose another --output.")
     if given.get("dataset", "generate") != "generate":
         given.setdefault("rows", None)
-    return replace(RECIPES[maze], training=replace(RECIPES[maze].training, **given))
+    model = replace(RECIPES[maze].model, **BACKBONE_SETTINGS[arguments.backbone or "transformer"])
+    return replace(RECIPES[maze], model=model, training=replace(RECIPES[maze].training, **given))
+
+
+def _backbone(model: ModelConfig) -> str:
+    """Return the name under which the command line knows a model's backbone."""
+    if model.backbone == "rnn":
+        return "rnn"
+    return "causal_transformer" if model.causal else "transformer"
 
 
 def _flag(name: str) -> str:
@@ -140,6 +161,8 @@ def _command(arguments: Namespace, recipe: Recipe) -> str:
     """Return the command that trains the same checkpoint."""
     training, default = asdict(recipe.training), asdict(RECIPES[maze_name(arguments.maze)].training)
     words = ["dfplan-train", f"maze2d-{maze_name(arguments.maze)}", "--output", str(arguments.output)]
+    if _backbone(recipe.model) != "transformer":
+        words += ["--backbone", _backbone(recipe.model)]
     for name, value in training.items():
         if value not in (default[name], None):
             words += [_flag(name), str(value)]
@@ -166,6 +189,9 @@ def _parser() -> CommandParser:
         "--seed", type=seed_number, help="decides data, initial weights, batches and noise (default: 0)"
     )
     parser.add_argument("--batch-size", type=positive_integer, help="windows in each update")
+    parser.add_argument("--backbone", choices=tuple(BACKBONE_SETTINGS), help="network (default: transformer)")
+    parser.add_argument("--level-sampler", choices=tuple(LEVEL_SAMPLERS), help="how noise levels are drawn (levels.py)")
+    parser.add_argument("--goal-known", type=share, help="share of windows whose goal is shown to the model, 0 to 1")
     parser.add_argument("--precision", choices=PRECISIONS, help="auto (default) measures which is faster")
     parser.add_argument(
         "--evaluate-every", type=natural_number, default=1000, help="steps between evaluations; 0 for none"

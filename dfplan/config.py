@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dfplan.envs.errors import unknown_name
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+BACKBONE_NAMES = ("transformer", "rnn")  # the keys of dfplan.backbones.BACKBONES, which is built on this module
 
 
 @dataclass(frozen=True)
@@ -12,8 +13,8 @@ class ModelConfig:
     """What a checkpoint needs to be rebuilt: sizes of the tokens, of the noise schedule and of the backbone.
 
     Raises:
-        ValueError: if ``width`` cannot be split over ``num_heads``, a size is below 1, or the goal is larger than the
-            observation.
+        ValueError: if ``width`` cannot be split over ``num_heads``, a size is below 1, the goal is larger than the
+            observation, or the backbone is unknown or no fit for ``causal``.
     """
 
     observation_dim: int = 4
@@ -30,6 +31,7 @@ class ModelConfig:
     depth: int = 4
     num_heads: int = 4
     causal: bool = False
+    backbone: str = "transformer"  # or "rnn", which is causal by its nature
 
     def __post_init__(self):
         sizes = (
@@ -52,6 +54,10 @@ class ModelConfig:
             raise ValueError(f"goal_dim={self.goal_dim} exceeds observation_dim={self.observation_dim}")
         if self.snr_scale <= 0:
             raise ValueError(f"snr_scale must be positive, not {self.snr_scale}")
+        if self.backbone not in BACKBONE_NAMES:
+            raise unknown_name("backbone", self.backbone, BACKBONE_NAMES)
+        if self.backbone == "rnn" and not self.causal:
+            raise ValueError(f"backbone={self.backbone!r} sees no later token: it needs causal=True, not {self.causal}")
 
     @property
     def horizon(self) -> int:
@@ -84,6 +90,7 @@ class TrainingConfig:
     loss_weight: str = "constant"
     goal_known: float = 0.8  # share of windows whose goal token is clean; it is pure noise (masked) in the rest
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
+    hold_goal: bool = True  # windows stand still after their goal; False: they run on past it along the recording
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
     start_level: float = 0.004  # its highest level then, as a share of K
     precision: str = "auto"  # float32, bfloat16 (autocast), or whichever is faster where the training begins
@@ -111,6 +118,12 @@ class Recipe:
     training: TrainingConfig = TrainingConfig()
 
 
+# By the name that dfplan-train knows: what changes in a recipe's model. The RNN is as large as the transformers.
+BACKBONE_SETTINGS = {
+    "transformer": {},
+    "causal_transformer": {"causal": True},
+    "rnn": {"backbone": "rnn", "causal": True, "width": 132, "num_heads": 2},
+}
 # By maze. The horizon covers the demonstrator's way between the two farthest cells.
 RECIPES = {
     "open": Recipe("maze2d-open-v1", ModelConfig(num_tokens=16), TrainingConfig(steps=4_000)),

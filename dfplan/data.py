@@ -3,13 +3,16 @@
 A segment is a run of rows with one demonstrator's goal and no timeout within. A window starts anywhere, ends at its
 goal (the segment's end, or a state on the way), and stands still from there on: position held, velocity and action
 zero.
+
+With ``hold_goal=False`` a window never stands still. It runs on from goal to goal as far as the stream of one
+demonstrator goes, its own goal being its last state, or one on the way.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from dfplan.config import ModelConfig, TrainingConfig
 from dfplan.envs.errors import InputError
@@ -21,8 +24,30 @@ def segment_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
     goals, timeouts = dataset["infos/goal"], dataset["timeouts"].astype(bool)
     is_last = np.ones(len(goals), dtype=bool)
     is_last[:-1] = (goals[1:] != goals[:-1]).any(axis=1) | timeouts[:-1]
+    return _next_marked(is_last)
+
+
+def stream_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
+    """Return, for each row, the index of the last row that one demonstrator recorded without a break.
+
+    A timeout after which the observation is repeated only means a new goal: D4RL's script did not update the
+    observation there, though the ball moved on. After any other timeout the ball is somewhere else.
+    """
+    observations, timeouts = dataset["observations"], dataset["timeouts"].astype(bool)
+    is_last = np.ones(len(observations), dtype=bool)
+    is_last[:-1] = timeouts[:-1] & (observations[1:] != observations[:-1]).any(axis=1)
+    return _next_marked(is_last)
+
+
+def _next_marked(is_last: Bool[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
+    """Return, for each row, the first row from there on that is marked."""
     last_rows = np.flatnonzero(is_last)
-    return last_rows[np.searchsorted(last_rows, np.arange(len(goals)))]
+    return last_rows[np.searchsorted(last_rows, np.arange(len(is_last)))]
+
+
+def true_states(dataset: dict[str, np.ndarray]) -> Float[np.ndarray, "row 4"]:
+    """Return where the ball was and how fast, row by row, which the observations repeat after each new goal."""
+    return np.concatenate([dataset["infos/qpos"], dataset["infos/qvel"]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -49,19 +74,24 @@ class WindowSampler:
     """Draws windows of ``config.horizon`` steps from a dataset held in memory."""
 
     def __init__(self, dataset: dict[str, np.ndarray], model: ModelConfig, training: TrainingConfig):
-        self.observations = dataset["observations"].astype(np.float32)
+        if training.hold_goal:
+            observations, self.ends, fewest_steps = dataset["observations"], segment_ends(dataset), 1
+        else:
+            observations, self.ends, fewest_steps = true_states(dataset), stream_ends(dataset), model.horizon
+        self.observations = observations.astype(np.float32)
         self.actions = dataset["actions"].astype(np.float32)
         self.rewards = dataset["rewards"].astype(np.float32)
         self.model, self.training = model, training
-        self.ends = segment_ends(dataset)
-        self.starts = np.flatnonzero(self.ends > np.arange(len(self.ends)))  # rows with a step left to take
+        # Rows with so many steps left to take.
+        self.starts = np.flatnonzero(self.ends - np.arange(len(self.ends)) >= fewest_steps)
         if not len(self.starts):
-            raise InputError(f"{len(self.ends)} rows hold no two steps of one demonstration; take more rows.")
+            found, wanted = len(self.ends), fewest_steps + 1
+            raise InputError(f"{found} rows hold no {wanted} in a row of one demonstration; take more rows.")
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:
-        """Return random windows; a goal on the way lies uniformly between start and segment's end."""
+        """Return random windows; a goal on the way lies uniformly between start and segment's (or window's) end."""
         start = rng.choice(self.starts, batch_size)
-        end = self.ends[start]
+        end = self.ends[start] if self.training.hold_goal else start + self.model.horizon
         on_the_way = start + 1 + (rng.random(batch_size) * (end - start)).astype(np.int64)
         goal_row = np.where(rng.random(batch_size) < self.training.goal_on_the_way, on_the_way, end)
         return self._windows(start, goal_row)
@@ -69,11 +99,11 @@ class WindowSampler:
     def _windows(self, start: Int[np.ndarray, " batch"], goal_row: Int[np.ndarray, " batch"]) -> Windows:
         step = np.arange(1, self.model.horizon + 1)
         row = start[:, None] + step  # row of the state after each step
-        arrived = row > goal_row[:, None]
-        row = np.minimum(row, goal_row[:, None])
+        held = (row > goal_row[:, None]) & self.training.hold_goal
+        row = np.where(held, goal_row[:, None], row)
         observations, actions = self.observations[row], self.actions[row - 1]
-        observations[..., self.model.goal_dim :][arrived] = 0  # standing still
-        actions[arrived] = 0
+        observations[..., self.model.goal_dim :][held] = 0  # standing still
+        actions[held] = 0
         trajectories = Trajectories(*map(torch.from_numpy, (observations, actions, self.rewards[row])))
         goals = self.observations[goal_row, : self.model.goal_dim]
         return Windows(torch.from_numpy(goals), torch.from_numpy(self.observations[start]), trajectories)

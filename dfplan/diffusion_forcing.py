@@ -2,18 +2,17 @@
 
 import math
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dfplan.backbones import Transformer
+from dfplan.backbones import BACKBONES, Memory, State
 from dfplan.config import ModelConfig
-from dfplan.envs.errors import choose
+from dfplan.envs.errors import InputError, choose
+from dfplan.likelihood import BoundSettings, bound_matrix, elbo
 from dfplan.loss import LOSS_WEIGHTS, weighted_mse
 from dfplan.noise import add_noise, alpha_bar_table
 from dfplan.tokens import FIRST_PLANNED, Statistics, TrajectoryCodec
-
-# Matrix products with fewer rows take other kernels on CPUs, which round differently (seen below 20 rows).
-STEADY_ROWS = 32
 
 
 class DiffusionForcing(nn.Module):
@@ -23,21 +22,57 @@ class DiffusionForcing(nn.Module):
         super().__init__()
         self.config = config
         self.codec = TrajectoryCodec(config, statistics)
-        self.backbone = Transformer(config)
+        self.backbone = choose("backbone", config.backbone, BACKBONES)(config)
         table = alpha_bar_table(config.noise_schedule, config.num_levels, config.snr_scale)
         self.register_buffer("alpha_bar", table, persistent=False)
 
     def predict_x0(
         self, noisy: Float[Tensor, "batch time channel"], levels: Int[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time channel"]:
-        """Return the clean tokens expected behind ``noisy`` tokens, each at its own level.
+        """Return the clean tokens expected behind ``noisy`` tokens, each at its own level."""
+        return self.continued(noisy, levels)[0]
 
-        Small batches are filled up with copies, so that a sequence is predicted the same to the last bit alone and
-        beside others.
+    def continued(
+        self,
+        noisy: Float[Tensor, "batch time channel"],
+        levels: Int[Tensor, "batch time"],
+        state: State | None = None,
+    ) -> tuple[Float[Tensor, "batch time channel"], State | None]:
+        """Return x0 of tokens that follow those behind ``state``, and the state after them (None unless causal).
+
+        Small batches are filled up with copies where that makes the backbone predict a sequence the same to the last
+        bit alone and beside others.
         """
         batch, time, _ = noisy.shape
-        copies = math.ceil(STEADY_ROWS / (batch * time))
-        return self.backbone(noisy.repeat(copies, 1, 1), levels.repeat(copies, 1))[:batch]
+        copies = math.ceil(self.backbone.STEADY_ROWS / (batch * time))
+        if state is not None:
+            state = tuple(part.repeat(copies, *[1] * (part.ndim - 1)) for part in state)
+        x0, state = self.backbone(noisy.repeat(copies, 1, 1), levels.repeat(copies, 1), state)
+        return x0[:batch], None if state is None else tuple(part[:batch] for part in state)
+
+    @torch.no_grad()
+    def remember(
+        self,
+        tokens: Float[Tensor, "batch time channel"],
+        levels: Int[Tensor, "batch time"],
+        memory: Memory | None = None,
+    ) -> Memory:
+        """Return ``memory`` extended by known tokens: the posterior update by what was executed and seen (Alg. 2).
+
+        Args:
+            tokens: goes on where the memory ends; without a memory the sequence begins: [goal, start, ...].
+            levels: the levels at which they are believed, 0 for tokens known exactly.
+            memory: of the same batch.
+
+        Raises:
+            InputError: if the backbone is not causal.
+        """
+        if not self.config.causal:
+            raise InputError("only a causal model remembers tokens; this one was trained with causal=False.")
+        _, state = self.continued(tokens, levels, None if memory is None else memory.state)
+        if memory is not None:
+            tokens, levels = torch.cat([memory.tokens, tokens], dim=1), torch.cat([memory.levels, levels], dim=1)
+        return Memory(tokens, levels, state)
 
     def loss(
         self,
@@ -56,3 +91,31 @@ class DiffusionForcing(nn.Module):
         noisy = add_noise(tokens, alpha_bar, noise) * used
         weight = choose("loss weight", loss_weight, LOSS_WEIGHTS)(alpha_bar) * (levels > 0)
         return weighted_mse(self.predict_x0(noisy, levels), tokens, weight, used)
+
+    def elbo(
+        self,
+        tokens: Float[Tensor, "batch time channel"],
+        generators: list[torch.Generator],
+        unknown: Bool[Tensor, " time"] | None = None,
+        given: Bool[Tensor, " time"] | None = None,
+        settings: BoundSettings | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """Return a lower bound on log p(unknown | given), in bits per dimension: higher is better (Thm. 3.1).
+
+        Bits are those of a density of normalised tokens, so that they may be positive; ``dfplan.likelihood`` has the
+        derivation and the offset to environment units.
+
+        Args:
+            tokens: clean sequences [goal, start, tokens].
+            generators: one per sequence.
+            unknown: positions in time whose likelihood is bounded; the planned tokens by default.
+            given: positions shown clean; all others than ``unknown`` by default. What is neither is marginalised.
+            settings: path and precision of the estimate; the defaults of ``BoundSettings`` if None.
+
+        Raises:
+            InputError: if the masks contradict each other or the tokens.
+        """
+        settings = settings or BoundSettings()
+        unknown = torch.arange(tokens.shape[1]) >= FIRST_PLANNED if unknown is None else unknown
+        matrix = bound_matrix(self.alpha_bar, unknown, ~unknown if given is None else given, settings)
+        return elbo(self, tokens, matrix, generators, settings.samples)

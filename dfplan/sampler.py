@@ -1,7 +1,8 @@
 """Sampling (Alg. 2): follow a scheduling matrix row by row, with guidance through the network's x0-prediction.
 
 A sequence is [goal, start, tokens]; whatever is known keeps a constant level in its column of the matrix and is never
-written to.
+written to. What is given but doubted (§4.4) has a column that falls, and is inferred together with the plan, but only
+planned tokens are guided.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,26 @@ Tokens = Float[Tensor, "batch time channel"]
 
 
 @dataclass(frozen=True)
+class InPainting:
+    """Parts of a sequence that are known to be so, though their tokens are planned: Diffuser's goal (App. C.1).
+
+    The known values replace those of x0 in each step (Janner et al. 2022 write them into the noisy sequence). The step
+    then adds the plan's own noise to them, so that they always stand at the level of their token, as in training.
+
+    Attributes:
+        values: normalised; whatever stands where ``mask`` is false plays no part.
+        mask: which channels of which tokens are known.
+    """
+
+    values: Float[Tensor, "batch time channel"]
+    mask: Bool[Tensor, "time channel"]
+
+    def into(self, x0: Tokens) -> Tokens:
+        """Return ``x0`` with the known values in their places."""
+        return torch.where(self.mask, self.values, x0)
+
+
+@dataclass(frozen=True)
 class Guidance:
     """How a plan is steered while it is denoised.
 
@@ -31,12 +52,16 @@ class Guidance:
         num_futures: N of Monte-Carlo guidance (§3.4); 1 is plain guidance.
         goal_strength: weight of the goal-conditioned over the unconditional prediction (classifier-free guidance); 1
             is the former alone.
+        first_planned: position in time of the first token that may be guided; executed history stands before it.
+        in_painting: what must be in the plan, whatever the model and the guide say.
     """
 
     guide: Guide | None = None
     scale: float = 1.0
     num_futures: int = 1
     goal_strength: float = 1.0
+    first_planned: int = FIRST_PLANNED
+    in_painting: InPainting | None = None
 
 
 def sample(
@@ -51,18 +76,22 @@ def sample(
 
     Args:
         model: predicts x0.
-        tokens: sequences at the levels of the first row: known tokens with their values, the others pure noise.
+        tokens: sequences at the levels of the first row: known tokens with their values, the others noise, zeros in
+            channels that are padding.
         matrix: levels over [goal, start, tokens].
         generators: one per sequence, for the futures of Monte-Carlo guidance.
         guidance: how to steer.
         on_row: called with the predicted clean sequences and the levels before every row's step.
     """
+    used = model.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)  # the network says anything about padding
     for levels, next_levels in pairwise(matrix):
-        x0 = predict(model, tokens, levels, guidance.goal_strength)
+        x0 = predict(model, tokens, levels, guidance.goal_strength) * used
         if on_row is not None:
             on_row(x0, levels)
         if guidance.guide is not None:
             x0 = x0 + guidance.scale * _guided_shift(model, tokens, x0, levels, guidance, generators)
+        if guidance.in_painting is not None:
+            x0 = guidance.in_painting.into(x0)
         tokens = ddim_step(tokens, x0, model.alpha_bar[levels], model.alpha_bar[next_levels])
     return tokens
 
@@ -91,7 +120,7 @@ def _guided_shift(
 
     Pure noise says nothing about x0, nor a gradient about pure noise: tokens at the last level are not moved.
     """
-    movable = planned_at(levels) & (levels > 0) & (levels < model.config.num_levels)
+    movable = planned_at(levels, guidance.first_planned) & (levels > 0) & (levels < model.config.num_levels)
     if not movable.any():
         return torch.zeros_like(x0)
     gradient = monte_carlo_gradient(model, tokens, x0, levels, guidance, generators)
@@ -99,14 +128,16 @@ def _guided_shift(
     return torch.where(movable[:, None], (1 - alpha_bar) / alpha_bar.clamp_min(1e-12).sqrt() * gradient, 0.0)
 
 
-def planned_at(levels: Int[Tensor, " time"]) -> Bool[Tensor, " time"]:
-    """Return which positions in time hold planned tokens, goal and start being known or masked."""
-    return torch.arange(len(levels), device=levels.device) >= FIRST_PLANNED
+def planned_at(levels: Int[Tensor, " time"], first_planned: int = FIRST_PLANNED) -> Bool[Tensor, " time"]:
+    """Return which positions in time hold planned tokens; goal, start and history before them are given or masked."""
+    return torch.arange(len(levels), device=levels.device) >= first_planned
 
 
-def about_to_be_committed(levels: Int[Tensor, " time"], num_levels: int) -> Bool[Tensor, " time"]:
+def about_to_be_committed(
+    levels: Int[Tensor, " time"], num_levels: int, first_planned: int = FIRST_PLANNED
+) -> Bool[Tensor, " time"]:
     """Return which planned tokens have the lowest level above 0."""
-    uncertain = planned_at(levels) & (levels > 0)
+    uncertain = planned_at(levels, first_planned) & (levels > 0)
     return uncertain & (levels == torch.where(uncertain, levels, num_levels).min())
 
 
@@ -120,12 +151,12 @@ def monte_carlo_gradient(
     """
     copies = tokens[:, None]  # (batch, copy, time, channel): the tokens themselves, then their futures
     if guidance.num_futures > 1:
-        futures = draw_futures(model, tokens, x0, levels, guidance.num_futures, generators)
+        futures = draw_futures(model, tokens, x0, levels, guidance, generators)
         copies = torch.cat([copies, futures], dim=1)
     gradients = _gradients(model, copies, levels, guidance)
     if guidance.num_futures == 1:
         return gradients[:, 0]
-    committed = about_to_be_committed(levels, model.config.num_levels)[:, None]
+    committed = about_to_be_committed(levels, model.config.num_levels, guidance.first_planned)[:, None]
     return torch.where(committed, gradients[:, 1:].mean(dim=1), gradients[:, 0])
 
 
@@ -141,26 +172,26 @@ def _gradients(
         flat = copies.flatten(0, 1).detach().requires_grad_()  # (batch * copy, time, channel)
         predicted = predict(model, flat, levels, guidance.goal_strength).unflatten(0, (batch, num_copies))
         # The guide knows of one goal per plan, so it is shown one copy of every plan at a time.
-        plans = (model.codec.decode(predicted[:, copy, FIRST_PLANNED:]) for copy in range(num_copies))
+        plans = (model.codec.decode(predicted[:, copy, guidance.first_planned :]) for copy in range(num_copies))
         (gradient,) = torch.autograd.grad(sum(guidance.guide(plan).sum() for plan in plans), flat)
     return gradient.unflatten(0, (batch, num_copies))
 
 
 def draw_futures(
-    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, " time"], num_futures: int, generators
+    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, " time"], guidance: Guidance, generators
 ) -> Float[Tensor, "batch future time channel"]:
     """Return N copies in which every uncertain token but those about to be committed is drawn independently.
 
     One step backward, one forward (App. B.5): from level k down to k/2 along the model's prediction, and back up with
     new noise. Pure noise is simply drawn anew, which is what the same formula gives there.
     """
-    num_levels = model.config.num_levels
-    redrawn = planned_at(levels) & (levels > 0) & ~about_to_be_committed(levels, num_levels)
+    num_levels, first = model.config.num_levels, guidance.first_planned
+    redrawn = planned_at(levels, first) & (levels > 0) & ~about_to_be_committed(levels, num_levels, first)
     lower = torch.where(redrawn & (levels < num_levels), levels // 2, levels)
     alpha_bar, lower_alpha_bar = model.alpha_bar[levels], model.alpha_bar[lower]
     backward = ddim_step(tokens, x0, alpha_bar, lower_alpha_bar)
     kept = torch.where(levels == num_levels, 0.0, alpha_bar / lower_alpha_bar.clamp_min(1e-12))
-    noise = draw_noise((num_futures, *tokens.shape[1:]), generators, tokens.device)
+    noise = draw_noise((guidance.num_futures, *tokens.shape[1:]), generators, tokens.device)
     noise = noise * model.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)
     forward = add_noise(backward[:, None].expand_as(noise), kept.expand(noise.shape[:-1]), noise)
     return torch.where(redrawn[:, None], forward, tokens[:, None])

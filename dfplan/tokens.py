@@ -92,6 +92,26 @@ class TrajectoryCodec(nn.Module):
         """Return the token of the current observation."""
         return self._padded(observation)
 
+    def decode_start(self, token: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch observation"]:
+        """Return the observation in a start token, in environment units."""
+        size = self.config.observation_dim
+        return token[:, :size] * self.std[:size] + self.mean[:size]
+
+    def encode_arrival(
+        self, goal: Float[Tensor, "batch goal"]
+    ) -> tuple[Float[Tensor, "batch channel"], Bool[Tensor, " channel"]]:
+        """Return a planned token that stands still at the goal, and which of its channels that says anything about.
+
+        Those are the observations of all its frames: the goal, then zeros, which are velocities in the mazes.
+        """
+        config = self.config
+        shape = (len(goal), config.frame_stack)
+        observations = nn.functional.pad(goal, (0, config.observation_dim - config.goal_dim))
+        actions, rewards = goal.new_zeros(*shape, config.action_dim), goal.new_zeros(*shape)
+        still = Trajectories(observations[:, None].expand(*shape, -1), actions, rewards)
+        observed = torch.arange(len(self.mean), device=goal.device) < config.observation_dim
+        return self.encode(still)[:, 0], observed.repeat(config.frame_stack)
+
     def _padded(self, value: Float[Tensor, "batch part"]) -> Float[Tensor, "batch 1 channel"]:
         size = value.shape[-1]
         normalised = (value - self.mean[:size]) / self.std[:size]

@@ -96,6 +96,11 @@ def non_negative_number(text: str) -> float:
     return _number(text, float, lambda number: 0 <= number < float("inf"), "a number of 0 or more")
 
 
+def share(text: str) -> float:
+    """Return a share of a whole, for ``type=`` of an argument."""
+    return _number(text, float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
+
+
 def _number(text: str, kind: Callable, is_allowed: Callable[..., bool], expected: str):
     try:
         number = kind(text)

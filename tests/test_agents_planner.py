@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
-from dfplan.agents.config import MONTE_CARLO_GUIDANCE
+from dfplan.agents.config import DIFFUSER, MONTE_CARLO_GUIDANCE, TEACHER_FORCING
 from dfplan.checkpoint import save_checkpoint
 from dfplan.envs.errors import InputError
-from dfplan.tokens import START as START_TOKEN
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
 GOAL = np.array([2.0, 3.0])
@@ -160,7 +158,9 @@ def test_a_batch_that_changes_within_an_episode_is_refused(agent):
         ({"mode": "polcy"}, "did you mean policy"),
         ({"controller": "pid"}, "did you mean pd"),
         ({"guide": "gaol_distance"}, "did you mean goal_distance"),
-        ({"open_loop_horizon": 0}, "at least 1"),
+        ({"open_loop_horizon": 0}, "at least 1 step"),
+        ({"sampling_steps": 0}, "at least 1"),
+        ({"history": -1}, "at least 0 tokens"),
         ({"horizon": -5}, "at least 1 step"),
         ({"uncertainty_scale": -1.0}, "at least 0"),
         ({"schedule": "pyramide"}, "did you mean pyramid"),
@@ -206,15 +206,6 @@ def test_looking_at_a_plan_changes_nothing_and_shows_what_act_will_follow(agent)
     np.testing.assert_array_equal(agent.act(START), action)
 
 
-def test_a_doubted_observation_is_scaled_to_its_level(tiny_model):
-    agent = DFPlanner(tiny_model, PlannerConfig(observation_level=0.5))
-    agent.reset(goal=GOAL, seed=0)
-    tokens, matrix = agent._first_row(START[None], 4, [torch.Generator()])
-    encoded = tiny_model.codec.encode_start(torch.tensor(START[None], dtype=torch.float32))[:, 0]
-    assert (matrix[:, START_TOKEN] == 50).all()
-    torch.testing.assert_close(tokens[:, START_TOKEN], tiny_model.alpha_bar[50].sqrt() * encoded)
-
-
 def test_a_scheduling_matrix_of_the_users_own_serves_a_whole_episode(tiny_model):
     own = np.array([[100] * 4, [50] * 4, [0] * 4])
     agent = DFPlanner(tiny_model, PlannerConfig(schedule=own, open_loop_horizon=3))
@@ -229,11 +220,37 @@ def test_a_dictionary_that_lacks_a_key_is_answered_in_a_sentence(agent):
         agent.act({"observation": START})
 
 
-def test_what_lies_beyond_the_horizon_is_masked_and_left_out_of_the_plan(agent):
+def test_what_lies_beyond_the_horizon_is_left_out_of_the_plan(agent):
     agent.reset(goal=GOAL, seed=0)
-    _, matrix = agent._first_row(START[None], 1, [torch.Generator()])
-    assert matrix.shape[1] == 2 + 4
-    assert matrix[-1].tolist() == [0, 0, 0, 100, 100, 100]
     plan = agent.plan(START, horizon=2, keep_rows=True)
-    assert plan.observations.shape == (2, 4)
+    assert plan.observations.shape == (2, 4) and plan.levels.tolist() == [0, 0]
     assert all(observations.shape == (2, 4) and levels.shape == (2,) for observations, levels in plan.rows)
+
+
+def test_diffusers_plan_ends_still_at_the_goal_and_is_the_only_one(tiny_model):
+    agent = DFPlanner(tiny_model, PlannerConfig(**DIFFUSER))
+    agent.reset(goal=GOAL, seed=0)
+    plan = agent.plan(START)
+    np.testing.assert_allclose(plan.observations[-2:], [[2.0, 3.0, 0.0, 0.0]] * 2, atol=1e-5)
+    assert not np.allclose(plan.observations[:-2], [2.0, 3.0, 0.0, 0.0], atol=0.1)
+    for _ in range(20):
+        agent.act(START)
+    assert len(agent.plan_seconds) == 1
+    agent.reset(seed=0)
+    with pytest.raises(InputError, match="in_paint_goal needs a goal"):
+        agent.plan(START)
+
+
+def test_teacher_forcing_cleans_token_after_token(tiny_model):
+    agent = DFPlanner(tiny_model, PlannerConfig(**TEACHER_FORCING))
+    agent.reset(goal=GOAL, seed=0)
+    uncertain = [
+        np.count_nonzero((levels > 0) & (levels < 100)) for _, levels in agent.plan(START, keep_rows=True).rows
+    ]
+    assert max(uncertain) == 2  # the frames of one token
+
+
+def test_an_agent_knows_the_file_it_was_loaded_from(agent, tmp_path):
+    agent.save(tmp_path)
+    assert agent.checkpoint is None
+    assert DFPlanner.load(tmp_path, device="cpu").checkpoint == tmp_path / "model.safetensors"

@@ -29,7 +29,15 @@ def test_an_unknown_agent_is_answered_with_near_ones():
 
 
 def test_every_promised_agent_is_in_the_table():
-    assert set(CONTENDERS) == {"planner", "policy", "planner-mcg", "waypoint", "random"}
+    assert set(CONTENDERS) == {
+        "planner",
+        "policy",
+        "planner-mcg",
+        "teacher-forcing",
+        "diffuser",
+        "waypoint",
+        "random",
+    }
 
 
 @pytest.mark.parametrize("name", ["waypoint", "random"])
@@ -113,3 +121,35 @@ def test_the_config_of_an_agent_with_a_network_names_its_checkpoint_and_the_maze
     assert config["checkpoint"] == "run/model.safetensors" and config["trained_on"] == "maze2d-umaze-v1"
     assert config["mode"] == "policy" and config["controller"] == "pd"
     assert described_config(agents["waypoint"], options) == {"position_gain": 10.0, "velocity_gain": 1.0}
+
+
+@pytest.fixture
+def shipped(tiny_model, tmp_path, monkeypatch):
+    """A folder of shipped checkpoints of umaze: the planner's and the diffuser's."""
+    for name in ("maze2d-umaze", "maze2d-umaze-full_sequence"):
+        save_checkpoint(tmp_path / f"{name}.safetensors", tiny_model, {"env_id": "maze2d-umaze-v1"})
+    monkeypatch.setattr("dfplan.checkpoint.SHIPPED", tmp_path)
+    return tmp_path
+
+
+def test_every_agent_loads_its_own_checkpoint_and_is_described_with_it(shipped):
+    options = ContenderOptions("maze2d-umaze-v1", device="cpu")
+    agents = make_contenders(["planner", "diffuser"], options)
+    files = {name: described_config(agent, options)["checkpoint"] for name, agent in agents.items()}
+    assert files["planner"].endswith("/maze2d-umaze.safetensors")
+    assert files["diffuser"].endswith("/maze2d-umaze-full_sequence.safetensors")
+
+
+def test_a_checkpoint_that_does_not_ship_is_answered_with_how_to_train_it(shipped):
+    with pytest.raises(InputError, match="dfplan-train maze2d-umaze --level-sampler teacher_forcing --output"):
+        make_contenders(["teacher-forcing"], ContenderOptions("maze2d-umaze-v1", device="cpu"))
+
+
+@pytest.mark.parametrize("name", ["teacher-forcing", "diffuser"])
+def test_a_baseline_acts_with_a_checkpoint_that_is_given(checkpoint, name):
+    options = ContenderOptions("maze2d-umaze-v1", checkpoint, device="cpu")
+    agent = make_contenders([name], options)[name]
+    agent.reset(goal=np.ones(2), seed=0, num_steps=300)
+    actions = agent.act(np.array([3.0, 1.0, 0.0, 0.0]))
+    assert actions.shape == (2,) and (np.abs(actions) <= 1).all()
+    assert described_config(agent, options)["checkpoint"] == "run/model.safetensors"

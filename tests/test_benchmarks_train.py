@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,6 +7,8 @@ import torch
 from dfplan.agents import DFPlanner
 from dfplan.benchmarks import evaluation, train
 from dfplan.checkpoint import load_checkpoint
+from dfplan.config import BACKBONE_SETTINGS, RECIPES
+from dfplan.diffusion_forcing import DiffusionForcing
 
 
 @pytest.fixture
@@ -113,3 +116,28 @@ def test_a_run_that_was_interrupted_within_an_update_ends_as_an_uninterrupted_on
     resumed, _ = load_checkpoint(folder / "model.safetensors")
     for name, weights in expected.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], weights)
+
+
+def test_backbone_and_level_sampler_are_in_the_recipe_and_in_the_command_of_the_card(command):
+    folder = command("--steps", "1", "--episodes", "1", "--backbone", "rnn", "--level-sampler", "teacher_forcing")
+    recipe = json.loads((folder / "recipe.json").read_text())
+    assert recipe["model"]["backbone"] == "rnn" and recipe["training"]["level_sampler"] == "teacher_forcing"
+    card = (folder / "README.md").read_text()
+    assert "--backbone rnn" in card and "--level-sampler teacher_forcing" in card
+    assert "| teacher-forcing |" in card and "| planner |" not in card
+
+
+def test_a_resumed_run_keeps_its_backbone(command, capsys):
+    command("--steps", "1", "--episodes", "0", "--backbone", "causal_transformer")
+    command("--episodes", "0", "--resume", "--backbone", "causal_transformer")
+    with pytest.raises(SystemExit) as ended:
+        command("--episodes", "0", "--resume", "--backbone", "rnn")
+    assert ended.value.code == 2 and "is of a causal_transformer" in capsys.readouterr().err
+
+
+def test_the_rnn_is_about_as_large_as_the_transformers():
+    def parameters(name):
+        model = DiffusionForcing(replace(RECIPES["medium"].model, **BACKBONE_SETTINGS[name]))
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    assert abs(parameters("rnn") / parameters("transformer") - 1) < 0.01

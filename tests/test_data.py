@@ -1,15 +1,27 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from dfplan.config import TrainingConfig
-from dfplan.data import WindowSampler, segment_ends
+from dfplan.data import WindowSampler, segment_ends, stream_ends, true_states
+from dfplan.envs.demonstrations import generate
 from dfplan.envs.errors import InputError
+from dfplan.envs.layouts import LAYOUTS
+from dfplan.envs.physics import PointMassPhysics
 
 
 def test_a_segment_ends_where_the_goal_changes_or_a_timeout_stands_and_with_the_data():
     goals = np.array([[1, 1], [1, 1], [2, 2], [2, 2], [2, 2], [2, 2]])
     dataset = {"infos/goal": goals, "timeouts": np.array([0, 0, 0, 1, 0, 0], bool)}
     assert segment_ends(dataset).tolist() == [1, 1, 3, 3, 5, 5]
+
+
+def test_a_stream_runs_on_over_a_repeated_row_and_ends_at_any_other_timeout_and_with_the_data():
+    x = np.array([0.0, 0.1, 0.1, 0.3, 2.0, 2.1])
+    dataset = {"observations": x[:, None], "timeouts": np.array([0, 1, 0, 1, 0, 0], bool)}
+    assert stream_ends(dataset).tolist() == [3, 3, 3, 3, 5, 5]
 
 
 def windows(tiny_dataset, tiny_config, count=200, **settings):
@@ -58,3 +70,53 @@ def test_data_without_two_steps_of_one_demonstration_are_refused(tiny_dataset, t
     one_row = {key: column[:1] for key, column in tiny_dataset.items()}
     with pytest.raises(InputError, match="take more rows"):
         WindowSampler(one_row, tiny_config, TrainingConfig())
+
+
+@pytest.fixture(scope="module")
+def recording():
+    """Two demonstrators side by side for 1,000 steps each, with new goals and repeated rows."""
+    return generate("umaze", rows=2000, seed=3)
+
+
+def long_windows(recording, tiny_config, **settings):
+    """Windows of 200 steps, which take most demonstrators past a goal."""
+    return windows(recording, replace(tiny_config, frame_stack=20, num_tokens=10), hold_goal=False, **settings)
+
+
+def test_windows_hold_their_goal_by_default_and_are_drawn_as_before_there_was_a_choice(recording, tiny_config):
+    drawn = windows(recording, tiny_config, count=4)
+    assert drawn.starts[:, 0].numpy() == pytest.approx([0.9523, 1.9078, 0.9927, 2.8940], abs=1e-4)
+    assert drawn.goals[:, 0].numpy() == pytest.approx([0.9895, 1.0069, 3.0023, 3.0093], abs=1e-4)
+
+
+def test_without_a_held_goal_every_step_of_a_window_obeys_the_physics(recording, tiny_config):
+    drawn = long_windows(recording, tiny_config)
+    after = drawn.trajectories.observations.numpy()
+    before = np.concatenate([drawn.starts[:, None].numpy(), after[:, :-1]], axis=1)
+    actions = drawn.trajectories.actions.numpy()
+    stepped = PointMassPhysics(LAYOUTS["umaze"]).step(before.reshape(-1, 4), actions.reshape(-1, 2))
+    np.testing.assert_allclose(after.reshape(-1, 4), stepped, atol=1e-3)  # the data have single precision
+
+
+def test_without_a_held_goal_windows_run_on_past_new_goals_and_repeated_rows(recording, tiny_config):
+    x = true_states(recording)[:, 0]
+    timeouts = np.flatnonzero(recording["timeouts"])
+    first = np.searchsorted(np.sort(x), long_windows(recording, tiny_config).starts[:, 0].numpy())
+    start = np.argsort(x)[first]  # the row of each window's start
+    passed = (timeouts > start[:, None]) & (timeouts < start[:, None] + 200)
+    assert passed.any(axis=1).mean() > 0.9
+    assert (start % 1000 < 800).all(), "a window ends with the stream of 1,000 rows at the latest"
+
+
+def test_without_a_held_goal_the_goal_is_the_windows_last_position_or_one_on_the_way(recording, tiny_config):
+    drawn = long_windows(recording, tiny_config, goal_on_the_way=0.0)
+    assert torch.equal(drawn.goals, drawn.trajectories.observations[:, -1, :2])
+    drawn = long_windows(recording, tiny_config, goal_on_the_way=1.0)
+    met = (drawn.trajectories.observations[..., :2] == drawn.goals[:, None]).all(dim=-1)  # (batch, step)
+    assert met.any(dim=1).all() and not met[:, -1].all()
+
+
+def test_streams_shorter_than_a_window_are_refused(recording, tiny_config):
+    too_long = replace(tiny_config, frame_stack=100, num_tokens=10)
+    with pytest.raises(InputError, match="2000 rows hold no 1001 in a row"):
+        windows(recording, too_long, hold_goal=False)

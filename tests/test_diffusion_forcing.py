@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from dfplan.config import ModelConfig
+from dfplan.backbones import BACKBONES
+from dfplan.config import BACKBONE_NAMES, ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import InputError
 from dfplan.loss import LOSS_WEIGHTS, min_snr, weighted_mse
 
 
@@ -45,3 +47,15 @@ def test_a_sequence_is_predicted_the_same_to_the_last_bit_alone_and_in_a_batch(n
     together = model.predict_x0(noisy, levels)
     for row in (0, 7, 32):
         assert torch.equal(model.predict_x0(noisy[row : row + 1], levels[row : row + 1])[0], together[row])
+
+
+def test_every_backbone_that_can_be_configured_is_built():
+    assert set(BACKBONES) == set(BACKBONE_NAMES)
+    for name, backbone in BACKBONES.items():
+        model = DiffusionForcing(ModelConfig(backbone=name, causal=True, width=16, depth=1, num_heads=2))
+        assert type(model.backbone) is backbone
+
+
+def test_a_misspelt_backbone_is_answered_with_its_near_match():
+    with pytest.raises(InputError, match="did you mean transformer"):
+        ModelConfig(backbone="transfomer")

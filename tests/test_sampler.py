@@ -4,7 +4,16 @@ import torch
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.guidance import goal_distance, weighted_sum
 from dfplan.noise import alpha_bar_table
-from dfplan.sampler import Guidance, about_to_be_committed, draw_futures, monte_carlo_gradient, predict, sample
+from dfplan.sampler import (
+    Guidance,
+    InPainting,
+    about_to_be_committed,
+    draw_futures,
+    monte_carlo_gradient,
+    planned_at,
+    predict,
+    sample,
+)
 from dfplan.schedules import scheduling_matrix
 from dfplan.tokens import FIRST_PLANNED, GOAL, START
 
@@ -132,7 +141,7 @@ def test_the_variance_of_the_monte_carlo_gradient_falls_like_one_over_the_number
 def test_futures_differ_in_the_uncertain_tokens_and_agree_in_the_committed_ones(tiny_model):
     tokens, _ = first_row(tiny_model, batch=1)
     levels = torch.tensor([0, 0, 0, 25, 50, 100])
-    futures = draw_futures(tiny_model, tokens, tokens, levels, 3, generators(1))
+    futures = draw_futures(tiny_model, tokens, tokens, levels, Guidance(num_futures=3), generators(1))
     assert futures.shape == (1, 3, *tokens.shape[1:])
     assert torch.equal(futures[0, :, :4], tokens[0, :4].expand(3, -1, -1))
     assert not torch.allclose(futures[0, 0, 4:], futures[0, 1, 4:])
@@ -143,7 +152,7 @@ def test_redrawn_tokens_keep_the_spread_of_their_level(tiny_model):
     levels = torch.tensor([0, 0, 10, 60, 60, 100])
     tokens = torch.randn(2000, 6, model.config.token_dim)
     x0 = predict(model, tokens, levels)
-    futures = draw_futures(model, tokens, x0, levels, 2, generators(2000))
+    futures = draw_futures(model, tokens, x0, levels, Guidance(num_futures=2), generators(2000))
     assert futures[:, :, 3:].std(dim=(0, 1, 3)).tolist() == pytest.approx([1.0] * 3, abs=0.02)
 
 
@@ -168,7 +177,7 @@ def test_known_tokens_are_in_no_future_redrawn_nor_taken_for_the_ones_about_to_b
     tokens, _ = first_row(tiny_model, batch=1)
     levels = torch.tensor([100, 5, 20, 40, 60, 100])
     assert about_to_be_committed(levels, 100).tolist() == [False, False, True, False, False, False]
-    futures = draw_futures(tiny_model, tokens, tokens, levels, 3, generators(1))
+    futures = draw_futures(tiny_model, tokens, tokens, levels, Guidance(num_futures=3), generators(1))
     assert torch.equal(futures[0, :, :3], tokens[0, :3].expand(3, -1, -1))
 
 
@@ -182,3 +191,51 @@ def test_tokens_that_are_not_about_to_be_committed_have_the_plain_gradient(tiny_
     )
     torch.testing.assert_close(plain[:, FIRST_PLANNED + 1 :], averaged[:, FIRST_PLANNED + 1 :])
     assert not torch.allclose(plain[:, FIRST_PLANNED], averaged[:, FIRST_PLANNED])
+
+
+def in_painted(model, value):
+    """Know the first two channels of the last token."""
+    mask = torch.zeros(FIRST_PLANNED + 4, model.config.token_dim, dtype=torch.bool)
+    mask[-1, :2] = True
+    return InPainting(torch.full((1, *mask.shape), value), mask)
+
+
+@pytest.mark.parametrize("schedule", ["full_sequence", "pyramid"])
+def test_what_is_painted_in_stands_in_the_plan_and_the_rest_goes_on_from_it(tiny_model, schedule):
+    tokens, matrix = first_row(tiny_model, schedule=schedule)
+    guidance = Guidance(goal_distance(torch.zeros(2, 2), 2), in_painting=in_painted(tiny_model, 1.5))
+    plain, painted = (sample(tiny_model, tokens, matrix, generators(2), way) for way in (Guidance(), guidance))
+    assert (painted[:, -1, :2] == 1.5).all() and not (plain[:, -1, :2] == 1.5).any()
+    assert not torch.allclose(painted[:, -2], plain[:, -2])
+
+
+def test_what_is_painted_in_stands_at_the_level_of_its_token_with_the_plans_own_noise(tiny_model):
+    tokens, matrix = first_row(tiny_model, schedule="full_sequence")
+    halfway = sample(tiny_model, tokens, matrix[:3], [], Guidance(in_painting=in_painted(tiny_model, 1.5)))
+    alpha_bar = tiny_model.alpha_bar[matrix[2, -1]]
+    expected = alpha_bar.sqrt() * 1.5 + (1 - alpha_bar).sqrt() * tokens[:, -1, :2]
+    torch.testing.assert_close(halfway[:, -1, :2], expected)
+
+
+def test_doubted_history_is_inferred_but_never_guided_nor_redrawn(tiny_model):
+    tokens, _ = first_row(tiny_model)
+    matrix = torch.tensor([[0, 0, 40, 40, 75, 90], [0, 0, 20, 20, 50, 75]])
+    first_planned, guide = FIRST_PLANNED + 2, goal_distance(torch.full((2, 2), 50.0), 2)
+    assert planned_at(matrix[0], first_planned).tolist() == [False] * 4 + [True] * 2
+    assert about_to_be_committed(matrix[0], 100, first_planned).tolist() == [False] * 4 + [True, False]
+    futures = draw_futures(tiny_model, tokens, tokens, matrix[0], Guidance(None, 1.0, 2, 1.0, 4), generators(2))
+    assert torch.equal(futures[:, 0, :5], tokens[:, :5]) and not torch.equal(futures[:, 0, 5], tokens[:, 5])
+    plain, guided = (
+        sample(tiny_model, tokens, matrix, generators(2), Guidance(guide, scale, 2, first_planned=first_planned))
+        for scale in (0.0, 1.0)
+    )
+    assert torch.equal(plain[:, :4], guided[:, :4]) and not torch.allclose(plain[:, 4:], guided[:, 4:])
+    assert not torch.allclose(plain[:, 2:4], tokens[:, 2:4])
+
+
+def test_the_padding_of_an_inferred_start_stays_zero(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    matrix[:, START] = matrix[:, FIRST_PLANNED].clamp(max=50)
+    start = sample(tiny_model, tokens, matrix, [])[:, START]
+    assert not start[:, tiny_model.config.observation_dim :].any()
+    assert not torch.allclose(start[:, :4], tokens[:, START, :4])

@@ -52,3 +52,16 @@ def test_statistics_are_those_of_the_data_with_rewards_scaled_to_plus_minus_one(
     statistics = Statistics.of(dataset)
     np.testing.assert_allclose(statistics.mean, [1, 1, 2, 4, 0, 0, 0.5])
     np.testing.assert_allclose(statistics.std, [1, 1e-3, 1e-3, 1, 1, 1e-3, 0.5])
+
+
+def test_decoding_a_start_returns_the_observation():
+    codec, observation = TrajectoryCodec(CONFIG, STATISTICS), torch.randn(2, 4)
+    torch.testing.assert_close(codec.decode_start(codec.encode_start(observation)[:, 0]), observation)
+
+
+def test_arriving_means_standing_at_the_goal_in_every_frame():
+    codec = TrajectoryCodec(CONFIG, STATISTICS)
+    token, known = codec.encode_arrival(torch.tensor([[2.0, 5.0]]))
+    frames = codec.decode(token[:, None])
+    torch.testing.assert_close(frames.observations, torch.tensor([[[2.0, 5.0, 0.0, 0.0]] * 2]))
+    assert known.tolist() == [True, True, True, True, False, False, False] * 2

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dfplan.backbones.transformer import Transformer, rotate, sinusoidal_embedding, time_rotation
+from dfplan.backbones.base import sinusoidal_embedding
+from dfplan.backbones.transformer import Transformer, rotate, time_rotation
 
 
 def inputs(config, batch=2, num_tokens=4):
@@ -15,7 +16,7 @@ def inputs(config, batch=2, num_tokens=4):
 def test_a_sequence_may_be_shorter_than_the_longest(tiny_config):
     backbone = Transformer(tiny_config)
     noisy, levels = inputs(tiny_config, num_tokens=1)
-    assert backbone(noisy, levels).shape == noisy.shape
+    assert backbone(noisy, levels)[0].shape == noisy.shape
 
 
 def test_a_causal_backbone_sees_no_future_token(tiny_config):
@@ -24,14 +25,14 @@ def test_a_causal_backbone_sees_no_future_token(tiny_config):
     changed[:, -1] += 1
     for causal in (True, False):
         backbone = Transformer(replace(tiny_config, causal=causal)).eval()
-        same = torch.equal(backbone(noisy, levels)[:, :-1], backbone(changed, levels)[:, :-1])
+        same = torch.equal(backbone(noisy, levels)[0][:, :-1], backbone(changed, levels)[0][:, :-1])
         assert same == causal
 
 
 def test_the_level_of_a_token_matters(tiny_config):
     backbone = Transformer(tiny_config).eval()
     noisy, levels = inputs(tiny_config)
-    assert not torch.allclose(backbone(noisy, levels), backbone(noisy, levels.flip(0)))
+    assert not torch.allclose(backbone(noisy, levels)[0], backbone(noisy, levels.flip(0))[0])
 
 
 def test_level_embeddings_begin_with_the_sine_of_the_level_itself():
@@ -43,7 +44,29 @@ def test_level_embeddings_begin_with_the_sine_of_the_level_itself():
 def test_the_product_of_rotated_queries_and_keys_depends_on_their_distance_in_time_only():
     torch.manual_seed(0)
     query, key = torch.randn(8).expand(6, 8), torch.randn(8).expand(6, 8)
-    rotation = time_rotation(6, 8, torch.device("cpu"))
+    rotation = time_rotation(torch.arange(6), 8)
     products = rotate(query, rotation) @ rotate(key, rotation).T  # (time of query, time of key)
     torch.testing.assert_close(products[1:, 1:], products[:-1, :-1])
     assert not torch.allclose(products[0, 0], products[0, 1])
+
+
+@pytest.mark.parametrize("sizes", [[1] * 8, [3, 5], [1, 2, 5], [7, 1]])
+def test_cached_and_uncached_predictions_of_a_causal_transformer_are_equal(tiny_config, sizes):
+    torch.manual_seed(0)
+    backbone = Transformer(replace(tiny_config, causal=True, depth=2)).eval()
+    noisy, levels = inputs(tiny_config, batch=3, num_tokens=6)
+    whole, _ = backbone(noisy, levels)
+    state, chunks = None, []
+    for noisy_chunk, levels_chunk in zip(noisy.split(sizes, dim=1), levels.split(sizes, dim=1), strict=True):
+        x0, state = backbone(noisy_chunk, levels_chunk, state)
+        chunks.append(x0)
+    torch.testing.assert_close(torch.cat(chunks, dim=1), whole, rtol=0, atol=1e-5)
+    assert [part.shape for part in state] == [(3, 2, 8, 8)] * 4  # keys and values of two blocks for eight tokens
+
+
+def test_a_transformer_without_a_causal_mask_has_no_state_and_takes_none(tiny_config):
+    noisy, levels = inputs(tiny_config)
+    assert Transformer(tiny_config)(noisy, levels)[1] is None
+    _, state = Transformer(replace(tiny_config, causal=True))(noisy, levels)
+    with pytest.raises(ValueError, match="not causal"):
+        Transformer(tiny_config)(noisy, levels, state)

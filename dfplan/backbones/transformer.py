@@ -1,7 +1,7 @@
 """The transformer backbone: (noisy tokens, levels) -> prediction of the clean tokens (App. C.1).
 
 Level K masks a token, so even without a causal mask plans of any length can be drawn: what lies beyond is simply not
-there.
+there. With a causal mask, the keys and values of tokens seen earlier stand for them (KV cache).
 """
 
 import math
@@ -11,31 +11,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dfplan.backbones.base import Backbone, State, angles
 from dfplan.config import ModelConfig
-from dfplan.tokens import FIRST_PLANNED
 
-MAX_LEVEL_PERIOD = 10_000.0  # of the sinusoidal embedding of levels
 MAX_TIME_PERIOD = 100.0  # of the rotary embedding of time, in tokens: about the length of a sequence
 
-
-def angles(values: Int[Tensor, "*shape"], num_frequencies: int, max_period: float) -> Float[Tensor, "*shape frequency"]:
-    """Return ``values`` times frequencies that fall from 1 towards 1 / ``max_period`` (Vaswani et al. 2017)."""
-    share = torch.arange(num_frequencies, device=values.device) / num_frequencies
-    return values[..., None] * torch.exp(-math.log(max_period) * share)
-
-
-def sinusoidal_embedding(levels: Int[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape dim"]:
-    """Return sines and cosines of the levels at ``dim / 2`` frequencies."""
-    angle = angles(levels, dim // 2, MAX_LEVEL_PERIOD)
-    return torch.cat([angle.sin(), angle.cos()], dim=-1)
-
-
 Rotation = tuple[Float[Tensor, "time frequency"], Float[Tensor, "time frequency"]]
+# Keys and values of the tokens seen so far, in one block; without a name for their number, which grows in a call.
+KeysValues = tuple[Float[Tensor, "batch head _ dim"], Float[Tensor, "batch head _ dim"]]
 
 
-def time_rotation(time: int, dim: int, device: torch.device) -> Rotation:
+def time_rotation(times: Int[Tensor, " time"], dim: int) -> Rotation:
     """Return cosines and sines of the angles by which queries and keys of size ``dim`` turn (Su et al. 2021)."""
-    angle = angles(torch.arange(time, device=device), dim // 2, MAX_TIME_PERIOD)
+    angle = angles(times, dim // 2, MAX_TIME_PERIOD)
     return angle.cos(), angle.sin()
 
 
@@ -57,18 +45,22 @@ class Attention(nn.Module):
         self.output = nn.Linear(config.width, config.width)
 
     def forward(
-        self, hidden: Float[Tensor, "batch time width"], rotation: Rotation
-    ) -> Float[Tensor, "batch time width"]:
-        """Return the attended values."""
+        self, hidden: Float[Tensor, "batch time width"], rotation: Rotation, past: KeysValues | None = None
+    ) -> tuple[Float[Tensor, "batch time width"], KeysValues]:
+        """Return the attended values, and keys and values of the ``past`` and these tokens."""
         batch, time, width = hidden.shape
         heads = self.query_key_value(hidden).view(batch, time, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         (query, key), value = rotate(heads[:2], rotation), heads[2]  # each (batch, head, time, width / head)
-        if hidden.is_cuda or self.causal:
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+            mask = torch.ones(time, key.shape[2], dtype=torch.bool, device=key.device).tril(key.shape[2] - time)
+            attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        elif hidden.is_cuda or self.causal:
             attended = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         else:  # on CPUs in bf16 three products are several times faster than the fused kernel, in float32 as fast
             scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)  # (batch, head, time, time)
             attended = scores.softmax(dim=-1).to(value.dtype) @ value
-        return self.output(attended.transpose(1, 2).reshape(batch, time, width))
+        return self.output(attended.transpose(1, 2).reshape(batch, time, width)), (key, value)
 
 
 class Block(nn.Module):
@@ -86,24 +78,21 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, hidden: Float[Tensor, "batch time width"], rotation: Rotation
-    ) -> Float[Tensor, "batch time width"]:
-        """Return the hidden state one block on."""
-        hidden = hidden + self.attention(self.attention_norm(hidden), rotation)
-        return hidden + self.mlp(self.mlp_norm(hidden))
+        self, hidden: Float[Tensor, "batch time width"], rotation: Rotation, past: KeysValues | None = None
+    ) -> tuple[Float[Tensor, "batch time width"], KeysValues]:
+        """Return the hidden state one block on, and keys and values of the ``past`` and these tokens."""
+        attended, seen = self.attention(self.attention_norm(hidden), rotation, past)
+        hidden = hidden + attended
+        return hidden + self.mlp(self.mlp_norm(hidden)), seen
 
 
-class Transformer(nn.Module):
+class Transformer(Backbone):
     """Transformer over [goal, start, tokens], each with an embedding of its own noise level."""
 
+    STEADY_ROWS = 32  # matrix products with fewer take other kernels on CPUs, which round differently (seen below 20)
+
     def __init__(self, config: ModelConfig):
-        super().__init__()
-        self.config = config
-        self.embed_token = nn.Linear(config.token_dim, config.width)
-        self.embed_level = nn.Sequential(
-            nn.Linear(config.width, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
-        )
-        self.embed_role = nn.Parameter(torch.randn(FIRST_PLANNED + 1, config.width))  # goal, start, planned token
+        super().__init__(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.output_norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, config.token_dim)
@@ -113,13 +102,25 @@ class Transformer(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(
-        self, noisy: Float[Tensor, "batch time channel"], levels: Int[Tensor, "batch time"]
-    ) -> Float[Tensor, "batch time channel"]:
-        """Return the prediction of the clean tokens."""
-        level = self.embed_level(sinusoidal_embedding(levels, self.config.width))
-        role = torch.arange(noisy.shape[1], device=noisy.device).clamp_max(FIRST_PLANNED)
-        hidden = self.embed_token(noisy) + level + self.embed_role[role]
-        rotation = time_rotation(noisy.shape[1], self.config.width // self.config.num_heads, noisy.device)
-        for block in self.blocks:
-            hidden = block(hidden, rotation)
-        return self.output(self.output_norm(hidden))
+        self,
+        noisy: Float[Tensor, "batch time channel"],
+        levels: Int[Tensor, "batch time"],
+        state: State | None = None,
+    ) -> tuple[Float[Tensor, "batch time channel"], State | None]:
+        """Return the prediction of the clean tokens, and the state: keys and values of block 1, of block 2, ...
+
+        Raises:
+            ValueError: if a state is given without a causal mask: what earlier tokens are depends on later ones then.
+        """
+        if state is not None and not self.config.causal:
+            raise ValueError("a transformer that is not causal goes on from no state.")
+        seen = 0 if state is None else state[0].shape[2]
+        times = torch.arange(seen, seen + noisy.shape[1], device=noisy.device)
+        hidden = self.embed(noisy, levels, times)
+        rotation = time_rotation(times, self.config.width // self.config.num_heads)
+        keys_values = []
+        for index, block in enumerate(self.blocks):
+            past = None if state is None else (state[2 * index], state[2 * index + 1])
+            hidden, now_seen = block(hidden, rotation, past)
+            keys_values += now_seen
+        return self.output(self.output_norm(hidden)), tuple(keys_values) if self.config.causal else None

@@ -1,0 +1,52 @@
+"""What users hand to the agent, checked."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from dfplan.envs.errors import InputError
+
+
+def checked(value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
+    """Return ``value`` as a finite array (batch, size).
+
+    Raises:
+        InputError: if it is no such thing; ``name`` says what it should have been.
+    """
+    try:
+        array = np.atleast_2d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the {name} is not an array of numbers.") from error
+    if array.ndim != 2 or array.shape[1] != size or not len(array):
+        raise InputError(
+            f"this checkpoint expects {name}s of shape ({size},) or (batch, {size}), not {np.shape(value)}."
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"the {name} holds a value that is not finite.")
+    return array
+
+
+def unpacked(observation) -> tuple[object, object]:
+    """Return observation and goal of a dictionary of Gymnasium's goal environments; the goal of others is None.
+
+    Raises:
+        InputError: if the dictionary lacks one.
+    """
+    if not isinstance(observation, Mapping):
+        return observation, None
+    missing = {"observation", "desired_goal"} - observation.keys()
+    if missing:
+        raise InputError(f"the observation's dictionary lacks {' and '.join(sorted(missing))}.")
+    return observation["observation"], observation["desired_goal"]
+
+
+def checked_share(value, name: str) -> float:
+    """Return a number in [0, 1].
+
+    Raises:
+        InputError: if it is none.
+    """
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} must lie in [0, 1], not {value}.")
+    return float(value)

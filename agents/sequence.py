@@ -1,0 +1,94 @@
+"""The question that the agent puts to the model: a sequence, the levels it goes through, and how it is steered."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dfplan.agents.config import GOAL_GUIDES, PlannerConfig
+from dfplan.agents.history import Belief, Past
+from dfplan.config import ModelConfig
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import InputError
+from dfplan.noise import draw_noise
+from dfplan.sampler import Guidance, InPainting
+from dfplan.schedules import scheduling_matrix
+from dfplan.tokens import FIRST_PLANNED, GOAL, START, TrajectoryCodec
+
+Goals = Float[Tensor, "batch goal"] | None
+
+
+def level_matrix(
+    model: ModelConfig, config: PlannerConfig, goal_known: bool, beliefs: tuple[Belief, ...], num_tokens: int
+) -> Int[Tensor, "row time"]:
+    """Return the levels (row, time) of [goal, start, history, plan, beyond].
+
+    The goal keeps its level; start and history have that of their beliefs. The sequence is as long as in training:
+    what lies beyond the horizon is masked by the last level (App. C.1).
+    """
+    planned = scheduling_matrix(
+        config.schedule, num_tokens, config.sampling_steps, model.num_levels, config.uncertainty_scale
+    )
+    goal = torch.full((len(planned), 1), 0 if goal_known else model.num_levels)
+    given = torch.stack([belief.column(planned[:, 0], model.num_levels) for belief in beliefs], dim=1)
+    length = FIRST_PLANNED + model.num_tokens
+    beyond = torch.full((len(planned), length - 1 - len(beliefs) - num_tokens), model.num_levels)
+    return torch.cat([goal, given, planned, beyond], dim=1)
+
+
+def first_row(
+    model: DiffusionForcing, levels: Int[Tensor, " time"], goal: Goals, past: Past, streams: list[torch.Generator]
+) -> Float[Tensor, "batch time channel"]:
+    """Return the sequences before sampling: what is given at its level, noise elsewhere.
+
+    Observations are scaled to the level at which they are believed; their own errors stand in for that level's noise.
+    Of what is missing (level K) nothing is left: it is noise.
+    """
+    codec, num_levels = model.codec, model.config.num_levels
+    tokens = draw_noise((len(levels), model.config.token_dim), streams, levels.device)
+    tokens = tokens * codec.used_channels(len(levels) - FIRST_PLANNED)
+    if levels[GOAL] == 0:
+        tokens[:, GOAL] = codec.encode_goal(goal)[:, 0]
+    given = slice(START, FIRST_PLANNED + past.num_tokens)
+    signal = model.alpha_bar[levels[given]].sqrt()[:, None]  # (time, 1)
+    missing = (levels[given] == num_levels)[:, None]
+    tokens[:, given] = torch.where(missing, tokens[:, given], signal * past.tokens(codec))
+    return tokens
+
+
+def guidance_of(config: PlannerConfig, codec: TrajectoryCodec, goal: Goals, planned: slice) -> Guidance:
+    """Return how the plan, which takes the positions ``planned`` in time, is steered.
+
+    Raises:
+        InputError: if the goal is needed and there is none.
+    """
+    guide = config.guide
+    if isinstance(guide, str):
+        _need(goal, f"the guide {guide!r}")
+        guide = GOAL_GUIDES[guide](goal, codec.config.frame_stack)
+    in_painting = None
+    if config.in_paint_goal:
+        _need(goal, "in_paint_goal")
+        in_painting = arrival(codec, goal, planned.stop - 1)
+    strengths = (config.guidance_scale, config.num_futures, config.goal_strength)
+    return Guidance(guide, *strengths, planned.start, in_painting)
+
+
+def arrival(codec: TrajectoryCodec, goal: Float[Tensor, "batch goal"], time: int) -> InPainting:
+    """Return what makes plans stand still at their goals in the token at ``time`` (Diffuser, Janner et al. 2022)."""
+    token, known = codec.encode_arrival(goal)
+    length = FIRST_PLANNED + codec.config.num_tokens
+    values = token.new_zeros(len(goal), length, codec.config.token_dim)
+    mask = torch.zeros(length, codec.config.token_dim, dtype=torch.bool, device=token.device)
+    values[:, time], mask[time] = token, known
+    return InPainting(values, mask)
+
+
+def num_known(matrix: Int[Tensor, "row time"], first_planned: int) -> int:
+    """Return how many tokens at the beginning are given at a level that stays: what a memory can hold."""
+    moving = (matrix[:, :first_planned].diff(dim=0) != 0).any(dim=0)
+    return int(torch.argmax(moving.int())) if moving.any() else first_planned
+
+
+def _need(goal: Goals, what: str) -> None:
+    if goal is None:
+        raise InputError(f"{what} needs a goal: reset(goal=...).")

@@ -1,0 +1,167 @@
+"""The frame of every ablation script: settings, training of small models, tables with intervals, figures, JSON, report.
+
+An ablation is a function ``study(settings, run) -> Findings``; ``main`` makes a command of it.
+"""
+
+import json
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dfplan.benchmarks.evaluation import Evaluation
+from dfplan.benchmarks.figures import save_figure
+from dfplan.benchmarks.report import COLUMNS, estimates, processor, versions
+from dfplan.benchmarks.statistics import Estimate, json_safe
+from dfplan.config import Recipe
+from dfplan.devices import find_device
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, natural_number
+from dfplan.envs.files import replaced_together, writable_folder
+from dfplan.training import STATE_NAME, Trainer, saved_recipe
+
+FORMAT = 1  # of results.json
+REPORT, RESULTS = "report.md", "results.json"
+MODELS = "models"  # sub-folder of small models; not part of the results
+FORMATS = {title: spec for title, spec in COLUMNS.values()}
+NUMBER = ".4g"  # format of a column that is not in FORMATS
+INTERVALS = "In brackets: 95% intervals (bootstrap; Wilson's for shares)."
+Row = dict[str, Any]
+Settings = Any  # a frozen dataclass of the script's own
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the command line says: the seed of everything random, where networks run, and where results go."""
+
+    seed: int
+    device: str
+    output: Path
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an ablation found.
+
+    Attributes:
+        tables: by title; a row maps column titles to texts, numbers or estimates.
+        figures: by file stem.
+        explanation: what is varied and how to read it, Markdown.
+    """
+
+    tables: dict[str, list[Row]]
+    figures: dict[str, Figure]
+    explanation: str
+
+
+def main(
+    name: str, description: str, study: Callable[[Settings, Run], Findings], full: Settings, quick: Settings
+) -> None:
+    """Run an ablation as a command: parse, study, write, print; bad input ends with one sentence and status 2."""
+    exit_two_on_input_error(lambda: _command(name, description, study, full, quick))()
+
+
+def _command(name: str, description: str, study: Callable, full: Settings, quick: Settings) -> None:
+    parser = CommandParser(prog=f"python -m dfplan.benchmarks.{name}", description=description)
+    parser.add_argument("--quick", action="store_true", help="a small version, under two minutes on two cores")
+    parser.add_argument("--seed", type=natural_number, default=0, help="decides everything random")
+    parser.add_argument("--output", type=Path, default=Path("dfplan-bench") / name, help="folder for the results")
+    parser.add_argument("--device", default="auto", help="where networks run: auto, cpu, cuda, ...")
+    arguments = parser.parse_args()
+    find_device(arguments.device)
+    settings = quick if arguments.quick else full
+    run = Run(arguments.seed, arguments.device, _checked_folder(arguments.output, name))
+    findings = study(settings, run)
+    words = ["python", "-m", f"dfplan.benchmarks.{name}", *(["--quick"] if arguments.quick else [])]
+    words += ["--seed", str(run.seed)] if run.seed else []
+    write_findings(run.output, name, findings, {"command": shlex.join(words), "settings": asdict(settings)})
+    for title, rows in findings.tables.items():
+        print(f"\n{title}\n\n{markdown_table(rows)}")
+    print(f"\nwritten to {run.output}")
+
+
+def write_findings(folder: Path, name: str, findings: Findings, made_by: dict[str, Any]) -> None:
+    """Write ``results.json``, ``report.md`` and the figures; ``made_by`` has the command and its settings."""
+    machine = {"versions": versions(), "processor": processor(), "cores": os.cpu_count()}
+    tables = {title: [_json_row(row) for row in rows] for title, rows in findings.tables.items()}
+    contents = {"format": FORMAT, "ablation": name} | made_by | machine | {"tables": tables}
+    with replaced_together(folder) as unfinished:
+        text = json.dumps(json_safe(contents), indent=2, allow_nan=False)
+        (unfinished / RESULTS).write_text(text + "\n", encoding="utf-8")
+        (unfinished / REPORT).write_text(_report(name, findings, made_by), encoding="utf-8")
+        for stem, figure in findings.figures.items():
+            save_figure(figure, unfinished / f"{stem}.png")
+
+
+def score_row(evaluation: Evaluation) -> Row:
+    """Return the columns by which agents are compared, each with its interval; seconds are of calls at batch 1."""
+    shown = estimates(evaluation)
+    return {title: shown[name] for name, (title, _) in COLUMNS.items() if name != "return"}
+
+
+def small_model(recipe: Recipe, dataset: dict[str, np.ndarray], run: Run, name: str) -> DiffusionForcing:
+    """Return a model trained by ``recipe``, continuing or reusing what a run of the same recipe left in the folder.
+
+    In float32, so that results do not depend on which precision a timing prefers.
+    """
+    recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
+    folder = writable_folder(run.output / MODELS / name)
+    trainer = Trainer(recipe, dataset, folder, find_device(run.device))
+    if (folder / STATE_NAME).exists() and saved_recipe(folder) == recipe:
+        trainer.resume()
+    return trainer.run()
+
+
+def markdown_table(rows: list[Row]) -> str:
+    """Return the rows as a Markdown table; columns in the order in which they first appear."""
+    titles = list(dict.fromkeys(title for row in rows for title in row))
+    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
+    lines += [[_cell(row.get(title, "-"), FORMATS.get(title, NUMBER)) for title in titles] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any, spec: str) -> str:
+    return format(value, spec) if isinstance(value, float | np.floating | Estimate) else str(value)
+
+
+def _json_row(row: Row) -> Row:
+    return {
+        title: {"value": value.value, "ci95": [value.low, value.high]} if isinstance(value, Estimate) else value
+        for title, value in row.items()
+    }
+
+
+def _report(name: str, findings: Findings, made_by: dict[str, Any]) -> str:
+    packages = ", ".join(f"{package} {number}" for package, number in versions().items())
+    parts = [
+        f"# {name}\n",
+        f"Made by `{made_by['command']}` with {packages}",
+        f"on {processor()}, {os.cpu_count()} cores. {INTERVALS}\n",
+        f"{findings.explanation.strip()}\n",
+    ]
+    parts += [f"## {title}\n\n{markdown_table(rows)}\n" for title, rows in findings.tables.items()]
+    parts += [f"![{stem}]({stem}.png)\n" for stem in findings.figures]
+    parts += ["Settings: " + ", ".join(f"{key} = {value}" for key, value in made_by["settings"].items()) + "."]
+    return "\n".join(parts) + "\n"
+
+
+def _checked_folder(folder: Path, name: str) -> Path:
+    """Return ``folder``, created where missing and found to hold nothing but an earlier run of this ablation."""
+    writable_folder(folder)
+    present = [file for file in (RESULTS, REPORT) if (folder / file).exists()]
+    if present and not _is_earlier_run(folder / RESULTS, name):
+        raise InputError(f"{folder / present[0]} is not from this ablation and stays; choose another --output.")
+    return folder
+
+
+def _is_earlier_run(path: Path, name: str) -> bool:
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(contents, dict) and contents.get("ablation") == name

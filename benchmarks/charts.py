@@ -1,0 +1,88 @@
+"""Charts of the ablations: estimates with their 95% intervals, as lines over a setting or as bars side by side."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dfplan.benchmarks.figures import DOTS_PER_INCH, INK
+from dfplan.benchmarks.statistics import Estimate
+
+Line = Mapping[int | float, Estimate]  # setting -> estimate
+COLOURS = ("#0b3c8c", "#c8553d", "#3b8c5a", "#8f6bb3", "#d19a2e", "#5b8fd6", "#6b6b6b", "#b04a7a")
+PANEL_SIZE = (4.6, 3.4)  # inches
+BAR_SHARE = 0.8  # of a group's room that its bars take
+
+
+def lines(panels: Mapping[str, Mapping[str, Line]], x_label: str, y_label: str, log_x: bool = False) -> Figure:
+    """Return one panel per title with one line per label, each point with its interval."""
+    figure, axes_of = _panels(panels, y_label)
+    for title, axes in axes_of.items():
+        for colour, (label, line) in zip(COLOURS, panels[title].items()):
+            values, errors = _values_and_errors(line.values())
+            axes.errorbar(
+                list(line), values, yerr=errors, label=label, color=colour, marker="o", markersize=4, capsize=2
+            )
+        if log_x:
+            axes.set_xscale("log", base=2)
+            ticks = sorted({x for line in panels[title].values() for x in line})
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+        axes.set_xlabel(x_label)
+    _legend(figure, list(axes_of.values()))
+    return figure
+
+
+def bars(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], y_label: str) -> Figure:
+    """Return one panel per title with one group of bars per label, one bar per series, each with its interval."""
+    figure, axes_of = _panels(panels, y_label)
+    for title, axes in axes_of.items():
+        groups = panels[title]
+        series = list(dict.fromkeys(name for group in groups.values() for name in group))
+        width = BAR_SHARE / len(series)
+        for rank, name in enumerate(series):
+            present = [position for position, group in enumerate(groups.values()) if name in group]
+            values, errors = _values_and_errors(group[name] for group in groups.values() if name in group)
+            places = np.array(present) + (rank - (len(series) - 1) / 2) * width
+            colour = COLOURS[rank % len(COLOURS)]
+            axes.bar(places, values, 0.92 * width, yerr=errors, label=name, color=colour, ecolor=INK, capsize=2)
+        axes.set_xticks(range(len(groups)), list(groups), rotation=20 if len(groups) > 3 else 0)
+    _legend(figure, list(axes_of.values()))
+    return figure
+
+
+def _panels(panels: Mapping[str, object], y_label: str) -> tuple[Figure, dict[str, Axes]]:
+    size = (PANEL_SIZE[0] * len(panels), PANEL_SIZE[1])
+    figure = Figure(figsize=size, layout="constrained", dpi=DOTS_PER_INCH)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for title, one in zip(panels, axes):
+        one.set_title(title, fontsize=10, color=INK)
+        one.grid(axis="y", alpha=0.3)
+        one.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(y_label)
+    return figure, dict(zip(panels, axes))
+
+
+def _values_and_errors(estimates) -> tuple[np.ndarray, np.ndarray]:
+    """Return values (point,) and their distances (2, point) to the ends of the intervals, 0 where there is none."""
+    table = np.array([(one.value, one.low, one.high) for one in estimates]).reshape(-1, 3)
+    errors = np.abs(table[:, 1:] - table[:, :1]).T  # (2, point)
+    return table[:, 0], np.nan_to_num(errors, nan=0.0)
+
+
+def _legend(figure: Figure, panels: list[Axes]) -> None:
+    """Show each label once, below the panels."""
+    found = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    if len(found) > 1:
+        figure.legend(
+            found.values(),
+            found.keys(),
+            loc="outside lower center",
+            ncols=min(4, len(found)),
+            frameon=False,
+            fontsize=8,
+        )

@@ -1,0 +1,72 @@
+"""``python -m dfplan.benchmarks.controllers``: are a plan's own actions worth executing? (§4.2, causal consistency)
+
+Diffused actions against tracking the planned states, for Diffusion Forcing and for the full-sequence baseline Diffuser.
+"""
+
+from dataclasses import dataclass
+
+from dfplan.agents.config import DIFFUSER
+from dfplan.agents.planner import DFPlanner
+from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
+from dfplan.benchmarks.charts import bars
+from dfplan.benchmarks.evaluation import Conditions, evaluate
+
+CONTROLLERS = ("diffused", "pd", "pursuit")
+ONCE = {"open_loop_horizon": DIFFUSER["open_loop_horizon"]}
+# Name -> (checkpoint's training scheme, settings of the planner).
+CONTENDERS = {
+    "Diffusion Forcing": ("mixture", {}),
+    "Diffusion Forcing, pyramid": ("mixture", {"schedule": "pyramid"}),
+    "Diffusion Forcing, plans once": ("mixture", ONCE),
+    "Diffuser": ("full_sequence", DIFFUSER),
+    "Diffuser with goal token, replans": ("full_sequence", {}),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Budget of the comparison: the checkpoints have the same backbone, data, seed and number of updates."""
+
+    mazes: tuple[str, ...]
+    episodes: int
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
+
+
+FULL = Settings(mazes=("umaze", "medium"), episodes=100)
+QUICK = Settings(mazes=("umaze",), episodes=10, contenders=("Diffusion Forcing", "Diffuser"))
+
+EXPLANATION = """
+`diffused` executes the actions that the plan itself holds; `pd` tracks the planned states on the plan's clock;
+`pursuit` chases the planned way as fast as the actuators allow. Checkpoints: `maze2d-MAZE-mixture` and
+`maze2d-MAZE-full_sequence`, equal but for the level sampler. Diffuser plans once, as published; the rows that plan once
+and those that replan (every 20 steps) separate what replanning does from what the model does. The paper's claim is
+about `normalized`; `normalized_if_stay` tells whether an agent arrives but does not hold.
+"""
+
+
+def study(settings: Settings, run: Run) -> Findings:
+    """Return the scores of each contender under each controller."""
+    tables: dict[str, list[Row]] = {}
+    panels: dict = {}
+    for maze in settings.mazes:
+        title = f"maze2d-{maze}"
+        tables[title] = [
+            _row(maze, name, controller, settings, run) for name in settings.contenders for controller in CONTROLLERS
+        ]
+        panels[title] = {
+            controller: {row["planner"]: row["normalized"] for row in tables[title] if row["controller"] == controller}
+            for controller in CONTROLLERS
+        }
+    return Findings(tables, {"scores": bars(panels, "normalized")}, EXPLANATION)
+
+
+def _row(maze: str, name: str, controller: str, settings: Settings, run: Run) -> Row:
+    scheme, preset = CONTENDERS[name]
+    agent = DFPlanner.load(f"maze2d-{maze}-{scheme}", run.device, **(preset | {"controller": controller}))
+    conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed)
+    evaluation = evaluate(agent, conditions, f"{maze}, {name}, {controller}")
+    return {"planner": name, "controller": controller} | score_row(evaluation)
+
+
+if __name__ == "__main__":
+    main("controllers", __doc__, study, FULL, QUICK)

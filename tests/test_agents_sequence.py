@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.history import Belief, Past
+from dfplan.agents.sequence import arrival, first_row, guidance_of, level_matrix, num_known
+from dfplan.envs.errors import InputError
+from dfplan.tokens import GOAL, START, Trajectories
+
+CLEAN = Belief()
+
+
+def stream():
+    return [torch.Generator().manual_seed(0)]
+
+
+def past(*beliefs):
+    """One episode with as many history tokens, of two steps each, as there are beliefs beyond the start's."""
+    steps = 2 * (len(beliefs) - 1)
+    parts = (torch.ones(1, steps, 4), torch.zeros(1, steps, 2), torch.zeros(1, steps))
+    return Past(np.array([[1.0, 2, 3, 4]]), Trajectories(*parts) if steps else None, beliefs)
+
+
+def test_levels_are_those_of_goal_start_history_plan_and_what_lies_beyond(tiny_config):
+    config = PlannerConfig(sampling_steps=2)
+    matrix = level_matrix(tiny_config, config, True, (CLEAN, Belief(0.3, inferred=True)), num_tokens=2)
+    assert matrix.tolist() == [[0, 0, 30, 100, 100, 100], [0, 0, 30, 50, 50, 100], [0, 0, 0, 0, 0, 100]]
+    unknown = level_matrix(tiny_config, config, False, (Belief(0.02),), num_tokens=4)
+    assert (unknown[:, GOAL] == 100).all() and (unknown[:, START] == 2).all()
+
+
+def test_what_is_given_is_scaled_to_its_level_and_the_rest_is_noise(tiny_model):
+    levels = torch.tensor([100, 50, 20, 100, 100, 100])
+    given = past(Belief(0.5), Belief(0.2))
+    tokens = first_row(tiny_model, levels, None, given, stream())
+    expected = tiny_model.alpha_bar[levels[1:3]].sqrt()[:, None] * given.tokens(tiny_model.codec)
+    torch.testing.assert_close(tokens[:, 1:3], expected)
+    assert 0.5 < tokens[:, 3:].std() < 1.5
+    assert not tokens[:, GOAL, tiny_model.config.goal_dim :].any()
+
+
+def test_of_a_missing_observation_nothing_is_left(tiny_model):
+    levels = torch.tensor([0, 100, 100, 100, 100, 100])
+    goal = torch.tensor([[1.0, 1.0]])
+    here, there = past(Belief(1.0, inferred=True)), Past(np.full((1, 4), 9.0), None, (Belief(1.0, inferred=True),))
+    tokens = first_row(tiny_model, levels, goal, here, stream())
+    assert torch.equal(tokens, first_row(tiny_model, levels, goal, there, stream()))
+    assert tokens[:, START, :4].any() and not tokens[:, START, 4:].any()
+
+
+@pytest.mark.parametrize(
+    ("beliefs", "known"),
+    [
+        ((CLEAN, CLEAN, CLEAN), 4),
+        ((Belief(0.1), CLEAN, Belief(0.2)), 4),
+        ((CLEAN, Belief(0.2, inferred=True), CLEAN), 2),
+        ((Belief(0.2, inferred=True), CLEAN, CLEAN), 1),
+    ],
+)
+def test_a_memory_can_hold_what_stands_before_the_first_token_to_be_inferred(tiny_config, beliefs, known):
+    matrix = level_matrix(tiny_config, PlannerConfig(), True, beliefs, num_tokens=1)
+    assert num_known(matrix, first_planned=1 + len(beliefs)) == known
+
+
+def test_the_goal_is_painted_into_one_token_as_a_state_of_rest(tiny_model):
+    painted = arrival(tiny_model.codec, torch.tensor([[2.0, 3.0]]), time=4)
+    tokens = painted.into(torch.full((1, 6, tiny_model.config.token_dim), 9.0))
+    frames = tiny_model.codec.decode(tokens[:, 4:5])
+    torch.testing.assert_close(frames.observations, torch.tensor([[[2.0, 3.0, 0.0, 0.0]] * 2]))
+    assert (tokens[:, [0, 1, 2, 3, 5]] == 9).all() and painted.mask.sum() == 8
+
+
+def test_only_what_is_planned_is_guided_and_painted(tiny_model):
+    goal = torch.tensor([[2.0, 3.0]])
+    config = PlannerConfig(guide="goal_distance", guidance_scale=0.5, num_futures=3, in_paint_goal=True)
+    guidance = guidance_of(config, tiny_model.codec, goal, slice(3, 5))
+    assert (guidance.scale, guidance.num_futures, guidance.first_planned) == (0.5, 3, 3)
+    assert guidance.in_painting.mask.any(dim=1).tolist() == [False] * 4 + [True, False]
+    with pytest.raises(InputError, match="needs a goal"):
+        guidance_of(config, tiny_model.codec, None, slice(3, 5))

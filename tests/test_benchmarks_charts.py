@@ -1,0 +1,26 @@
+import numpy as np
+
+from dfplan.benchmarks.charts import bars, lines
+from dfplan.benchmarks.statistics import Estimate
+
+
+def test_lines_pass_through_the_values_and_their_errors_end_at_the_intervals():
+    figure = lines({"umaze": {"planner": {1: Estimate(5.0, 4.0, 7.0), 2: Estimate(6.0, 6.0, 6.0)}}}, "tokens", "score")
+    container = figure.axes[0].containers[0]
+    assert container.lines[0].get_xydata().tolist() == [[1, 5], [2, 6]]
+    segments = container.lines[2][0].get_segments()
+    assert np.allclose(segments[0], [[1, 4], [1, 7]])
+
+
+def test_bars_of_a_series_that_a_group_lacks_leave_its_place_empty():
+    groups = {"a": {"x": Estimate(1.0, 0.0, 2.0), "y": Estimate(2.0, 1.0, 3.0)}, "b": {"y": Estimate(4.0, 4.0, 4.0)}}
+    axes = bars({"panel": groups}, "score").axes[0]
+    heights = sorted(patch.get_height() for patch in axes.patches)
+    assert heights == [1, 2, 4]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
+
+
+def test_a_value_without_an_interval_has_no_error_bar():
+    figure = lines({"p": {"l": {1: Estimate(5.0, float("nan"), float("nan"))}}}, "x", "y", log_x=True)
+    (segment,) = figure.axes[0].containers[0].lines[2][0].get_segments()
+    assert np.allclose(segment, [[1, 5], [1, 5]])

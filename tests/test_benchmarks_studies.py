@@ -1,0 +1,51 @@
+"""The ablations that only evaluate checkpoints, each run with very little of everything."""
+
+import pytest
+from matplotlib.figure import Figure
+
+from dfplan.benchmarks import (
+    backbones,
+    controllers,
+    evaluation,
+    guidance,
+    policy_vs_planner,
+    schedules,
+    schemes,
+    table1,
+)
+from dfplan.benchmarks.ablation import Run, markdown_table
+from dfplan.benchmarks.statistics import Estimate
+
+STUDIES = {
+    policy_vs_planner: policy_vs_planner.Settings(mazes=("umaze",), episodes=2, lookaheads=(1,)),
+    schedules: schedules.Settings(("umaze",), episodes=2, guided_episodes=1, schedules=("pyramid 0.3", "trapezoid 1")),
+    guidance: guidance.Settings(("umaze",), ("random",), 1, futures=(1, 2), scales=(3.0,), repeats=3),
+    schemes: schemes.Settings(("umaze",), episodes=2, ways=("policy", "diffuser")),
+    controllers: controllers.Settings(("umaze",), episodes=2, contenders=("Diffuser",)),
+    backbones: backbones.Settings("umaze", episodes=2, ways=("policy", "planner with history")),
+    table1: table1.Settings(("umaze",), episodes=2, guided_episodes=1, agents=("dfplan policy", "random")),
+}
+
+
+@pytest.mark.parametrize(("module", "settings"), STUDIES.items(), ids=[module.__name__ for module in STUDIES])
+def test_every_study_finds_scores_with_intervals_and_draws_them(module, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)  # one decision; timing has its own tests
+    findings = module.study(settings, Run(seed=1, device="cpu", output=tmp_path))
+    for rows in findings.tables.values():
+        assert any(isinstance(value, Estimate) for row in rows for value in row.values())
+        assert markdown_table(rows).count("\n") == len(rows) + 1
+    assert findings.figures and all(isinstance(figure, Figure) for figure in findings.figures.values())
+    assert findings.explanation
+
+
+def test_guidance_off_and_a_scale_twice_asked_for_are_one_contender_each():
+    settings = guidance.Settings(("umaze",), ("fixed",), 1, (1, 2), (0.8, 3.0), 3, scale=0.8, scanned_futures=2)
+    assert guidance._cases(settings) == [(1, 0.0), (1, 0.8), (2, 0.8), (2, 3.0)]
+
+
+def test_the_paper_table_has_the_limit_first_and_quoted_rows_marked():
+    rows = [table1._limit("umaze", "fixed"), *table1._quoted("umaze", "fixed")]
+    assert rows[0]["method"] == "kinematic limit"
+    assert all("quoted" in row["source"] for row in rows[1:])
+    veteran = next(row for row in rows if row["method"] == "Diffusion Veteran")
+    assert veteran["normalized_if_stay"] == 136.6 and "normalized" not in veteran

@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dfplan.backbones.rnn import CausalRNN
+from dfplan.config import ModelConfig
+from dfplan.diffusion_forcing import DiffusionForcing
+
+
+@pytest.fixture
+def rnn_config(tiny_config):
+    return replace(tiny_config, backbone="rnn", causal=True, depth=4)
+
+
+@pytest.fixture
+def backbone(rnn_config):
+    torch.manual_seed(0)
+    return CausalRNN(rnn_config).eval().requires_grad_(False)
+
+
+def inputs(config, batch=3, num_tokens=6):
+    generator = torch.Generator().manual_seed(0)
+    noisy = torch.randn(batch, 2 + num_tokens, config.token_dim, generator=generator)
+    return noisy, torch.randint(config.num_levels + 1, noisy.shape[:2], generator=generator)
+
+
+def test_the_configured_depth_is_halved_between_encoder_latent_and_head(rnn_config):
+    for depth, blocks in ((1, 1), (4, 2), (5, 2)):
+        backbone = CausalRNN(replace(rnn_config, depth=depth))
+        assert (len(backbone.encoder), backbone.latent.num_layers, len(backbone.head)) == (blocks,) * 3
+
+
+@pytest.mark.parametrize("sizes", [[1] * 8, [3, 5], [1, 2, 5], [7, 1]])
+def test_chunks_that_go_on_from_the_state_are_predicted_as_the_whole(backbone, sizes):
+    noisy, levels = inputs(backbone.config)
+    whole, _ = backbone(noisy, levels)
+    state, chunks = None, []
+    for noisy_chunk, levels_chunk in zip(noisy.split(sizes, dim=1), levels.split(sizes, dim=1), strict=True):
+        x0, state = backbone(noisy_chunk, levels_chunk, state)
+        chunks.append(x0)
+    torch.testing.assert_close(torch.cat(chunks, dim=1), whole, rtol=0, atol=1e-5)
+    assert state[0].tolist() == [8, 8, 8] and all(len(part) == 3 for part in state)
+
+
+def test_a_prediction_does_not_depend_on_later_tokens_but_on_all_earlier_ones(backbone):
+    noisy, levels = inputs(backbone.config)
+    for changed_at in (0, 4):
+        changed = noisy.clone()
+        changed[:, changed_at] += 1
+        same = (backbone(noisy, levels)[0] == backbone(changed, levels)[0]).all(dim=2).all(dim=0)
+        assert same.tolist() == [time < changed_at for time in range(8)]
+
+
+def test_the_level_of_a_token_matters(backbone):
+    noisy, levels = inputs(backbone.config)
+    assert not torch.allclose(backbone(noisy, levels)[0], backbone(noisy, levels.flip(0))[0])
+
+
+def test_goal_start_and_planned_tokens_have_roles_of_their_own(backbone):
+    noisy, levels = torch.zeros(1, 4, backbone.config.token_dim), torch.zeros(1, 4, dtype=torch.long)
+    embedded = backbone.embed(noisy, levels, torch.arange(4))[0]
+    assert not torch.allclose(embedded[0], embedded[1]) and not torch.allclose(embedded[1], embedded[2])
+    assert torch.equal(embedded[2], embedded[3])
+
+
+def test_an_rnn_that_is_not_causal_is_refused_and_both_settings_are_named():
+    with pytest.raises(ValueError, match=r"backbone='rnn'.*causal=True"):
+        ModelConfig(backbone="rnn")
+
+
+def test_small_batches_are_not_filled_up(rnn_config):
+    model = DiffusionForcing(rnn_config).eval()
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].shape[0]))
+    model.predict_x0(*inputs(rnn_config, batch=1, num_tokens=1))
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_loss_falls_when_the_rnn_is_trained_on_one_window(rnn_config, precision):
+    torch.manual_seed(0)
+    model = DiffusionForcing(rnn_config)
+    tokens, levels = inputs(rnn_config, num_tokens=4)
+    tokens = tokens * model.codec.used_channels(4)
+    noise = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(40):
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            loss = model.loss(tokens, levels, noise)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
