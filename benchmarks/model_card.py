@@ -2,13 +2,63 @@
 
 import json
 import os
+import shlex
 from dataclasses import asdict
+from pathlib import Path
 
-from dfplan.benchmarks.evaluation import Evaluation
+from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
+from dfplan.agents.planner import DFPlanner
+from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate
 from dfplan.benchmarks.report import INTERVALS, processor, scores_table, versions
-from dfplan.config import Recipe
+from dfplan.config import RECIPES, ModelConfig, Recipe
+from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.files import replaced
+from dfplan.envs.layouts import maze_name
 
 CARD_NAME = "README.md"
+# Level sampler -> the agents that its models are made for, with their settings; all others are for the default ones.
+EVALUATED = {"teacher_forcing": {"teacher-forcing": TEACHER_FORCING}, "full_sequence": {"diffuser": DIFFUSER}}
+DEFAULT_EVALUATED = {"planner": {}, "policy": POLICY}
+
+
+def write_card(path: Path, recipe: Recipe, model: DiffusionForcing, conditions: Conditions, run: str) -> None:
+    """Evaluate a finished model as the agents that it is made for, and write its card; ``run`` is its folder."""
+    evaluations = {
+        name: evaluate(DFPlanner(model, PlannerConfig(**settings)), conditions, name)
+        for name, settings in evaluated_agents(recipe).items()
+    }
+    with replaced(path) as unfinished:
+        unfinished.write_text(model_card(recipe, evaluations, training_command(recipe, run)), encoding="utf-8")
+
+
+def evaluated_agents(recipe: Recipe) -> dict[str, dict]:
+    """Return names and settings of the agents that a recipe's model is made for."""
+    return EVALUATED.get(recipe.training.level_sampler, DEFAULT_EVALUATED)
+
+
+def training_command(recipe: Recipe, run: str) -> str:
+    """Return the command that trains the same checkpoint in the folder ``run``."""
+    maze = maze_name(recipe.env_id)
+    words = ["dfplan-train", f"maze2d-{maze}", "--output", run]
+    if backbone_name(recipe.model) != "transformer":
+        words += ["--backbone", backbone_name(recipe.model)]
+    default = asdict(RECIPES[maze].training)
+    for name, value in asdict(recipe.training).items():
+        if value not in (default[name], None):
+            words += [flag(name), str(value)]
+    return shlex.join(words)
+
+
+def backbone_name(model: ModelConfig) -> str:
+    """Return the name under which the command line knows a model's backbone."""
+    if model.backbone == "rnn":
+        return "rnn"
+    return "causal_transformer" if model.causal else "transformer"
+
+
+def flag(name: str) -> str:
+    """Return the command line's flag of a setting."""
+    return f"--{name.replace('_', '-')}"
 
 
 def model_card(recipe: Recipe, evaluations: dict[str, Evaluation], command: str) -> str:

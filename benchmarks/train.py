@@ -1,22 +1,21 @@
 """``dfplan-train``: data, training, TensorBoard, periodic evaluation, and a checkpoint with its model card."""
 
-import shlex
 import sys
 from argparse import Namespace
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
+from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate, first_observation
+from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
-from dfplan.benchmarks.model_card import CARD_NAME, model_card
+from dfplan.benchmarks.model_card import CARD_NAME, backbone_name, evaluated_agents, flag, write_card
 from dfplan.benchmarks.report import arrivals
 from dfplan.checkpoint import FILE_NAME
-from dfplan.config import BACKBONE_SETTINGS, PRECISIONS, RECIPES, ModelConfig, Recipe
+from dfplan.config import BACKBONE_SETTINGS, PRECISIONS, RECIPES, Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.datasets import load_dataset
@@ -31,7 +30,7 @@ from dfplan.envs.errors import (
     seed_number,
     share,
 )
-from dfplan.envs.files import replaced, writable_folder
+from dfplan.envs.files import writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
 from dfplan.levels import LEVEL_SAMPLERS
 from dfplan.training import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Trainer, saved_recipe
@@ -40,9 +39,6 @@ PERIODIC_EPISODES = 20
 SHOWN_PLANS = 6
 # Settings of training with a flag of their own.
 CHANGEABLE = ("steps", "batch_size", "precision", "level_sampler", "goal_known", "dataset", "rows", "seed")
-# Level sampler -> the agents that its models are made for, with their settings; all others are for the first two.
-EVALUATED = {"teacher_forcing": {"teacher-forcing": TEACHER_FORCING}, "full_sequence": {"diffuser": DIFFUSER}}
-DEFAULT_EVALUATED = {"planner": {}, "policy": POLICY}
 
 
 @exit_two_on_input_error
@@ -67,7 +63,7 @@ def main() -> None:
             sys.exit(f"\nstopped; the last {SAVE_SECONDS:.0f} seconds are lost, go on with --resume.")
     if arguments.episodes:
         conditions = Conditions(recipe.env_id, arguments.episodes)
-        write_card(trainer, model, conditions, folder, _command(arguments, trainer.recipe))
+        write_card(folder / CARD_NAME, trainer.recipe, model, conditions, str(arguments.output))
     print(f"the checkpoint is {folder}; try dfplan-bench maze2d-{maze} --checkpoint {folder}")
 
 
@@ -105,20 +101,6 @@ class Reporter:
         return plan_over_maze(LAYOUTS[self.maze], positions, goal, f"{SHOWN_PLANS} plans")
 
 
-def write_card(trainer: Trainer, model: DiffusionForcing, conditions: Conditions, folder: Path, command: str) -> None:
-    """Evaluate the finished model and write its card beside it."""
-    evaluations: dict[str, Evaluation] = {}
-    for name, settings in evaluated_agents(trainer.recipe).items():
-        evaluations[name] = evaluate(DFPlanner(model, PlannerConfig(**settings)), conditions, name)
-    with replaced(folder / CARD_NAME) as unfinished:
-        unfinished.write_text(model_card(trainer.recipe, evaluations, command), encoding="utf-8")
-
-
-def evaluated_agents(recipe: Recipe) -> dict[str, dict]:
-    """Return names and settings of the agents that a recipe's model is made for."""
-    return EVALUATED.get(recipe.training.level_sampler, DEFAULT_EVALUATED)
-
-
 def _recipe(arguments: Namespace, maze: str) -> Recipe:
     """Return the recipe of the run that is resumed, or the maze's own with what the command line changes."""
     given = {name: getattr(arguments, name) for name in CHANGEABLE if getattr(arguments, name) is not None}
@@ -128,11 +110,13 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
             raise InputError(f"the run in {arguments.output} has its number of steps already; leave --minutes out.")
         if recipe.env_id != RECIPES[maze].env_id:
             raise InputError(f"the run in {arguments.output} is on {recipe.env_id}, not on {RECIPES[maze].env_id}.")
-        if arguments.backbone not in (None, _backbone(recipe.model)):
-            raise InputError(f"the run in {arguments.output} is of a {_backbone(recipe.model)}; leave --backbone out.")
+        if arguments.backbone not in (None, backbone_name(recipe.model)):
+            raise InputError(
+                f"the run in {arguments.output} is of a {backbone_name(recipe.model)}; leave --backbone out."
+            )
         for name, value in given.items():
             if value != getattr(recipe.training, name):
-                saved = f"{_flag(name)} {getattr(recipe.training, name)}"
+                saved = f"{flag(name)} {getattr(recipe.training, name)}"
                 raise InputError(
                     f"the run in {arguments.output} has {saved}, not {value}; a resumed run keeps its settings."
                 )
@@ -144,29 +128,6 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
         given.setdefault("rows", None)
     model = replace(RECIPES[maze].model, **BACKBONE_SETTINGS[arguments.backbone or "transformer"])
     return replace(RECIPES[maze], model=model, training=replace(RECIPES[maze].training, **given))
-
-
-def _backbone(model: ModelConfig) -> str:
-    """Return the name under which the command line knows a model's backbone."""
-    if model.backbone == "rnn":
-        return "rnn"
-    return "causal_transformer" if model.causal else "transformer"
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _command(arguments: Namespace, recipe: Recipe) -> str:
-    """Return the command that trains the same checkpoint."""
-    training, default = asdict(recipe.training), asdict(RECIPES[maze_name(arguments.maze)].training)
-    words = ["dfplan-train", f"maze2d-{maze_name(arguments.maze)}", "--output", str(arguments.output)]
-    if _backbone(recipe.model) != "transformer":
-        words += ["--backbone", _backbone(recipe.model)]
-    for name, value in training.items():
-        if value not in (default[name], None):
-            words += [_flag(name), str(value)]
-    return shlex.join(words)
 
 
 def _parser() -> CommandParser:

@@ -18,10 +18,15 @@ FILE_NAME = "model.safetensors"
 SHIPPED = Path(__file__).parent / "checkpoints"
 
 
-def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict) -> None:
-    """Write ``model`` and ``info`` (JSON: where it comes from) to ``path``, in one piece or not at all."""
+def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict, half: bool = False) -> None:
+    """Write ``model`` and ``info`` (JSON: where it comes from) to ``path``, in one piece or not at all.
+
+    With ``half`` the weights (not the data's statistics) take two bytes each; loading makes them float32 again.
+    """
     metadata = {"format": FORMAT, "config": json.dumps(asdict(model.config)), "info": json.dumps(info)}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        weights |= {name: weights[name].half() for name, _ in model.named_parameters()}
     with replaced(path) as unfinished:
         unfinished.write_bytes(save(weights, metadata))
 

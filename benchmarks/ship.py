@@ -1,0 +1,32 @@
+"""``python -m dfplan.benchmarks.ship RUN NAME``: puts a run's checkpoint among those that ship, with its card."""
+
+from pathlib import Path
+
+from dfplan.benchmarks.evaluation import Conditions
+from dfplan.benchmarks.model_card import write_card
+from dfplan.checkpoint import FILE_NAME, SHIPPED, load_checkpoint, save_checkpoint
+from dfplan.envs.errors import CommandParser, exit_two_on_input_error, positive_integer
+from dfplan.training import saved_recipe
+
+
+@exit_two_on_input_error
+def main() -> None:
+    """Write the checkpoint, load it again, and evaluate what ships rather than what was trained."""
+    parser = CommandParser(prog="python -m dfplan.benchmarks.ship", description="Ship a finished run's checkpoint.")
+    parser.add_argument("run", type=Path, help="folder of dfplan-train")
+    parser.add_argument("name", help="what the checkpoint is to be called, such as maze2d-umaze-rnn")
+    parser.add_argument("--half", action="store_true", help="two bytes a weight instead of four")
+    parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes of the model card")
+    arguments = parser.parse_args()
+    recipe = saved_recipe(arguments.run)
+    model, info = load_checkpoint(arguments.run / FILE_NAME)
+    path = SHIPPED / f"{arguments.name}.safetensors"
+    save_checkpoint(path, model, info, arguments.half)
+    model, _ = load_checkpoint(path)
+    conditions = Conditions(recipe.env_id, arguments.episodes)
+    write_card(path.with_suffix(".md"), recipe, model, conditions, f"runs/{arguments.run.name}")
+    print(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from dfplan.benchmarks import evaluation, ship
+from dfplan.checkpoint import load_checkpoint
+from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.training import Trainer
+
+
+@pytest.fixture
+def run(tiny_dataset, tmp_path):
+    """The folder of a finished run."""
+    model = ModelConfig(frame_stack=2, num_tokens=4, num_levels=100, width=16, depth=1, num_heads=2)
+    recipe = Recipe("maze2d-umaze-v1", model, TrainingConfig(steps=1, batch_size=2, precision="float32"))
+    Trainer(recipe, tiny_dataset, tmp_path / "run", torch.device("cpu")).run()
+    return tmp_path / "run"
+
+
+def test_a_run_ships_in_half_precision_with_a_card_that_names_its_command(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(ship, "SHIPPED", tmp_path)
+    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)
+    monkeypatch.setattr("sys.argv", ["ship", str(run), "maze2d-umaze-tiny", "--half", "--episodes", "1"])
+    ship.main()
+    trained, _ = load_checkpoint(run / "model.safetensors")
+    shipped, info = load_checkpoint(tmp_path / "maze2d-umaze-tiny.safetensors")
+    assert info["env_id"] == "maze2d-umaze-v1"
+    assert torch.equal(shipped.codec.std, trained.codec.std)
+    for name, weight in trained.named_parameters():
+        assert torch.equal(shipped.get_parameter(name), weight.half().float())
+    card = (tmp_path / "maze2d-umaze-tiny.md").read_text()
+    assert "`dfplan-train maze2d-umaze --output runs/run --steps 1 --batch-size 2 --precision float32`" in card
+
+
+def test_a_folder_without_a_run_is_refused_with_status_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["ship", str(tmp_path), "name"])
+    with pytest.raises(SystemExit) as ended:
+        ship.main()
+    assert ended.value.code == 2 and "there is no run" in capsys.readouterr().err
