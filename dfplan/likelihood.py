@@ -82,9 +82,9 @@ def signal_to_noise(alpha_bar: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape
 def ladder(alpha_bar: Float[Tensor, " level"], steps: int, decoder_std: float) -> Int[Tensor, " step"]:
     """Return the levels of a token from 0 up to K, of which the second is the one that is decoded.
 
-    They are spread evenly in log(1 + SNR), twice the bits that a channel of unit variance has told: there every step
-    adds the same to the bound, while steps even in level would lose most of it near level 0, where the SNR doubles
-    from one level to the next. Levels that coincide count once, so that there may be fewer than ``steps`` + 1.
+    They are spread evenly in log(1 + SNR), twice the information that a channel of unit variance has given: so every
+    step adds the same to the bound, while steps even in level would lose most of it near level 0, where the SNR grows
+    severalfold from one level to the next. Levels that coincide count once, so that there may be fewer than asked for.
     """
     information = torch.log1p(signal_to_noise(alpha_bar)[1:])  # (level,), of the levels 1..K, falling to 0
     finest = math.log1p(decoder_std**-2)
@@ -144,6 +144,7 @@ def elbo(
     Raises:
         InputError: if the matrix is no path of this model, or tokens and generators do not fit it.
     """
+    matrix = matrix.cpu()
     _check(model, tokens, matrix, generators)
     masked = (matrix[-1] == model.config.num_levels).to(tokens.device)
     tokens = torch.where(masked[:, None], 0.0, tokens)
@@ -151,9 +152,8 @@ def elbo(
     unknown = (matrix[0] != matrix[-1]).to(used.device)
     dimensions = used.sum(dim=1).cpu()
     weight, constant = _weights(matrix, model.alpha_bar, dimensions)
-    proposal = (weight / (1 + _finite(signal_to_noise(model.alpha_bar)[matrix[:-1]])) * used.sum(dim=1).cpu()).sum(
-        dim=1
-    )
+    expected = dimensions / (1 + _finite(signal_to_noise(model.alpha_bar)[matrix[:-1]]))  # squared errors, at a guess
+    proposal = (weight * expected).sum(dim=1)
     draws = [_draw_rows(proposal, samples, generator) for generator in generators]
     rows, importance = (torch.stack(part, dim=1) for part in zip(*draws))  # (sample, batch)
     nats = torch.full((len(tokens),), constant, dtype=torch.float64)
@@ -210,8 +210,8 @@ def _draw_rows(
 ) -> tuple[Int[Tensor, " sample"], Float[Tensor, " sample"]]:
     """Return random moves and the factors that make the sum over them an unbiased estimate of the sum over all.
 
-    Drawn, stratified, in proportion to what each would add to the bound were every channel of unit variance and
-    independent of the others.
+    Drawn, stratified, in proportion to ``proposal``: what each would add to the bound were every channel of unit
+    variance and independent of the others.
     """
     if samples is None:
         return torch.arange(len(proposal)), torch.ones(len(proposal), dtype=torch.float64)
@@ -237,5 +237,5 @@ def _check(model: nn.Module, tokens: Tensor, matrix: Matrix, generators: list[to
         raise InputError(f"tokens that stay where they are must be given (0) or masked ({num_levels}).")
     if ((matrix[:-1] == num_levels) & (matrix[1:] == 0)).any():
         raise InputError("a token cannot be decoded from pure noise; stop at a level between.")
-    if not tokens[:, matrix[-1] == 0].isfinite().all():
+    if not tokens[:, (matrix[-1] == 0).to(tokens.device)].isfinite().all():
         raise InputError("the tokens hold NaN or infinity.")
