@@ -99,9 +99,10 @@ def write_findings(folder: Path, name: str, findings: Findings, made_by: dict[st
 
 
 def score_row(evaluation: Evaluation) -> Row:
-    """Return the columns by which agents are compared, each with its interval; seconds are of calls at batch 1."""
+    """Return the columns by which agents are compared, each with its interval; seconds only if measured."""
     shown = estimates(evaluation)
-    return {title: shown[name] for name, (title, _) in COLUMNS.items() if name != "return"}
+    left_out = {"return"} | {name for name in ("plan_seconds", "act_seconds") if not len(getattr(evaluation, name))}
+    return {title: shown[name] for name, (title, _) in COLUMNS.items() if name not in left_out}
 
 
 def small_model(recipe: Recipe, dataset: dict[str, np.ndarray], run: Run, name: str) -> DiffusionForcing:

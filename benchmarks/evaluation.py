@@ -73,7 +73,7 @@ class Evaluation:
         rewards: the environment's reward of each step.
         scores: per-episode arrays ``return``, ``normalized``, ``normalized_if_stay``, ``success``, ``first_reach``.
         plan_seconds: wall seconds of single planning calls at batch 1; empty for an agent that does not plan.
-        act_seconds: wall seconds of single ``act`` calls at batch 1, those that plan included.
+        act_seconds: wall seconds of single ``act`` calls at batch 1, those that plan included; empty if not timed.
     """
 
     conditions: Conditions
@@ -91,18 +91,19 @@ def episode_seeds(seed: int, episode: int) -> tuple[int, int]:
     return int(env_seed), int(agent_seed)
 
 
-def evaluate(agent: Agent, conditions: Conditions, label: str = "") -> Evaluation:
+def evaluate(agent: Agent, conditions: Conditions, label: str = "", timed: bool = True) -> Evaluation:
     """Return what ``agent`` does in ``conditions.episodes`` episodes, with a progress bar called ``label``.
 
     Scores come from episodes that run side by side. Latency is measured apart from them (``measure_latency``), because
-    a batched call divided by its batch says nothing about how long a robot would wait for its plan.
+    a batched call divided by its batch says nothing about how long a robot would wait for its plan; not at all unless
+    ``timed``.
     """
     episodes = range(conditions.episodes)
     batches = [episodes[first : first + conditions.side_by_side] for first in episodes[:: conditions.side_by_side]]
     with tqdm(total=conditions.episodes * conditions.num_steps, unit="step", desc=label or None) as progress:
         parts = [_run_batch(agent, conditions, batch, progress) for batch in batches]
     goals, paths, rewards = (np.concatenate(part) for part in zip(*parts))
-    plan_seconds, act_seconds = measure_latency(agent, conditions)
+    plan_seconds, act_seconds = measure_latency(agent, conditions) if timed else (np.empty(0), np.empty(0))
     scores = episode_scores(maze_name(conditions.env_id), rewards)
     return Evaluation(conditions, goals, paths, rewards, scores, plan_seconds, act_seconds)
 

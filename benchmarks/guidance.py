@@ -93,7 +93,7 @@ def _cases(settings: Settings) -> list[tuple[int, float]]:
 def _row(maze: str, goal: str, futures: int, scale: float, settings: Settings, run: Run) -> Row:
     agent = _agent(maze, settings, run, num_futures=futures, guidance_scale=scale)
     conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed, goal)
-    evaluation = evaluate(agent, conditions, f"{maze}, {goal} goal, N = {futures}, scale {scale}")
+    evaluation = evaluate(agent, conditions, f"{maze}, {goal} goal, N = {futures}, scale {scale}", timed=False)
     return {"guidance": "on" if scale else "off", "N": futures, "scale": scale} | score_row(evaluation)
 
 
