@@ -32,7 +32,7 @@ def main() -> None:
     contenders = make_contenders(agents, options)
     output = check_output(arguments.output or Path("dfplan-bench") / f"maze2d-{maze}")
     evaluations = {name: evaluate(agent, conditions, name) for name, agent in contenders.items()}
-    configs = {name: described_config(agent, options) for name, agent in contenders.items()}
+    configs = {name: described_config(agent) for name, agent in contenders.items()}
     write_results(output, evaluations, configs, reproducing_command(arguments, maze))
     print(f"\n{conditions.env_id}, {conditions.goal} goal, {conditions.episodes} episodes; 95% intervals in brackets\n")
     print(table(evaluations))

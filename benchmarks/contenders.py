@@ -134,7 +134,7 @@ def check_options(options: ContenderOptions) -> None:
             print(f"warning: {warning}", file=sys.stderr)
 
 
-def described_config(agent: Agent, options: ContenderOptions) -> dict[str, Any]:
+def described_config(agent: Agent) -> dict[str, Any]:
     """Return the agent's settings and, where it has a network, its checkpoint's file and the maze that it is from."""
     config = getattr(agent, "config", None)
     settings = asdict(config) if is_dataclass(config) else {}

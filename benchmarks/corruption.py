@@ -31,37 +31,34 @@ class Settings:
     """Budget of both comparisons.
 
     Attributes:
-        mazes: whose shipped checkpoints see corrupted observations.
-        episodes: of each contender there.
+        scenes: a maze, whose shipped checkpoint sees corrupted observations, and the controller of all contenders.
+        episodes: of each contender in each scene.
         strengths: deviations of the noise, in units of the data's deviation of each channel.
         memory: budget of the comparison in the cue maze.
         side_by_side: episodes of a batch, which are corrupted at the same steps.
         block: steps that are corrupted, or not, together.
         history: tokens shown to those with a history; longer than the longest corrupted stretch, of two blocks.
-        controller: of all contenders; one on the plan's clock moves like the demonstrations, so that executed history
-            looks like that of the training data.
         open_loop_horizon: steps between plans.
     """
 
-    mazes: tuple[str, ...]
+    scenes: tuple[tuple[str, str], ...]
     episodes: int
     strengths: tuple[float, ...]
     memory: cue_maze.Settings
     side_by_side: int = 10
     block: int = 20
     history: int = 8
-    controller: str = "pd"
     open_loop_horizon: int = 10
 
 
 FULL = Settings(
-    mazes=("umaze", "medium"),
-    episodes=60,
+    scenes=(("umaze", "pd"), ("medium", "pd"), ("medium", "pursuit")),
+    episodes=40,
     strengths=(0.3, 1.0, MISSING),
     memory=cue_maze.Settings(demonstrations=400, training_steps=1200, episodes=200, histories=(0, 5, 10)),
 )
 QUICK = Settings(
-    mazes=("umaze",),
+    scenes=(("umaze", "pd"),),
     episodes=10,
     strengths=(1.0,),
     memory=cue_maze.Settings(demonstrations=200, training_steps=500, episodes=60, histories=(0,)),
@@ -69,49 +66,56 @@ QUICK = Settings(
 
 EXPLANATION = """
 **Corrupted observations.** The shipped checkpoints act in the usual benchmark behind a sensor that fails: after a clean
-beginning, one of every two blocks of steps is corrupted, which one is drawn for each batch of episodes. `noise s` adds
+beginning, one of every two blocks of steps is corrupted; which one is drawn for each batch of episodes. `noise s` adds
 Gaussian noise of s times the data's standard deviation to each channel, `missing` repeats the last clean observation.
+
 `believing` agents take what they get. `told` ones know the noise level of each corrupted observation (the last level,
 pure noise, where it is missing): the model then infers it together with the plan, and the plan's own actions are
-executed as long as the state is uncertain. With `history` the executed tokens before it are shown to the model as well,
-each at its own level. All contenders share weights, controller, replanning, episodes, corrupted steps and noise.
+executed as long as the state is doubtful. With `history` the last executed tokens are shown to the model too, each at
+its own level. All contenders of a table share weights, controller, replanning, episodes, corrupted steps and noise.
+
+Two controllers, because they set what being told costs: `pd` follows the plan on its own clock, as the demonstrations
+and the plan's own actions move; `pursuit`, the default, drives faster than both. A told agent gives that up for as long
+as it doubts its state, and pursuit, which only looks for the nearest point of the plan, is itself little disturbed by
+noise.
 
 **Memory.** In the cue maze two starts share one stem, and demonstrations take the branch on the far side of their
 start. One small unconditional model, trained once, is run with different histories; without one, nothing in the stem
 tells which branch is right, so that half of the episodes should end in the wrong one. `one plan` is memoryless but
-decides at the start only and follows its plan to the end. Episodes last twice as long as demonstrations, so slow agents
-are not cut off; a branch counts when its end is reached first.
+decides at the start only and follows its plan to the end. Episodes are twice as long as the longest plan, so that slow
+agents arrive too; the branch whose end is reached first counts.
 """
 
 
 def study(settings: Settings, run: Run) -> Findings:
     """Return the scores under each corruption, and the branches taken in the cue maze."""
-    tables = {f"Corrupted observations, maze2d-{maze}": _corrupted_rows(maze, settings, run) for maze in settings.mazes}
-    panels = {f"maze2d-{maze}": _groups(rows) for maze, rows in zip(settings.mazes, tables.values())}
+    scenes = {f"maze2d-{scene[0]}, {scene[1]}": _scene_rows(scene, settings, run) for scene in settings.scenes}
+    tables = {f"Corrupted observations, {title}": rows for title, rows in scenes.items()}
     recalls = cue_maze.study(settings.memory, run)
     tables["Memory, cue maze"] = [{"agent": name} | found.row() for name, found in recalls.items()]
+    panels = {title: _groups(rows) for title, rows in scenes.items()}
     figures = {"corruption": bars(panels, "normalized"), "memory": cue_maze.recall_figure(recalls)}
     return Findings(tables, figures, EXPLANATION)
 
 
-def _corrupted_rows(maze: str, settings: Settings, run: Run) -> list[Row]:
+def _scene_rows(scene: tuple[str, str], settings: Settings, run: Run) -> list[Row]:
     cases = [(0.0, name) for name, (told, _) in CONTENDERS.items() if not told]  # nothing to tell of
     cases += [(std, name) for std in settings.strengths for name in CONTENDERS]
-    return [_corrupted_row(maze, std, name, settings, run) for std, name in cases]
+    return [_row(scene, std, name, settings, run) for std, name in cases]
 
 
-def _corrupted_row(maze: str, std: float, name: str, settings: Settings, run: Run) -> Row:
-    told, remembering = CONTENDERS[name]
+def _row(scene: tuple[str, str], std: float, name: str, settings: Settings, run: Run) -> Row:
+    (maze, controller), (told, remembering) = scene, CONTENDERS[name]
     agent = DFPlanner.load(
         f"maze2d-{maze}",
         run.device,
-        controller=settings.controller,
+        controller=controller,
         open_loop_horizon=settings.open_loop_horizon,
         history=settings.history if remembering else 0,
     )
     conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed, side_by_side=settings.side_by_side)
     behind_sensor = Corrupted(agent, Corruption(std, settings.block), told) if std else agent
-    evaluation = evaluate(behind_sensor, conditions, f"{maze}, {_kind(std)}, {name}")
+    evaluation = evaluate(behind_sensor, conditions, f"{maze}, {controller}, {_kind(std)}, {name}")
     return {"observations": _kind(std), "agent": name} | score_row(evaluation)
 
 
@@ -120,7 +124,7 @@ def _kind(std: float) -> str:
 
 
 def _groups(rows: list[Row]) -> dict[str, dict[str, Estimate]]:
-    """Return the bars of one maze: one group for each kind of observations."""
+    """Return the bars of one scene: one group for each kind of observations."""
     groups: dict[str, dict[str, Estimate]] = {}
     for row in rows:
         groups.setdefault(row["observations"], {})[row["agent"]] = row["normalized"]

@@ -102,7 +102,8 @@ def roll_out(
             tokens, matrix = _first_row(model, starts, remembered, known, window, generators)
             new = sample(model, tokens, matrix, generators)[:, FIRST_PLANNED + known :]
             rolled = torch.cat([rolled, new], dim=1)
-            spoilt = new + window.error * draw_noise(new.shape[1:], generators, new.device)
+            frame = new.shape[2] // model.config.frame_stack
+            spoilt = new + window.error * draw_noise((new.shape[1], frame), generators, new.device).repeat(1, 1, model.config.frame_stack)
             remembered = torch.cat([remembered, spoilt], dim=1)
             bar.update(new.shape[1])
     return model.codec.decode(rolled[:, :num_tokens])

@@ -117,10 +117,10 @@ def test_a_checkpoint_of_another_maze_acts_after_one_warning(checkpoint, capsys,
 def test_the_config_of_an_agent_with_a_network_names_its_checkpoint_and_the_maze_it_is_from(checkpoint):
     options = ContenderOptions("maze2d-umaze-v1", checkpoint, controller="pd", device="cpu")
     agents = make_contenders(["policy", "waypoint"], options)
-    config = described_config(agents["policy"], options)
+    config = described_config(agents["policy"])
     assert config["checkpoint"] == "run/model.safetensors" and config["trained_on"] == "maze2d-umaze-v1"
     assert config["mode"] == "policy" and config["controller"] == "pd"
-    assert described_config(agents["waypoint"], options) == {"position_gain": 10.0, "velocity_gain": 1.0}
+    assert described_config(agents["waypoint"]) == {"position_gain": 10.0, "velocity_gain": 1.0}
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def shipped(tiny_model, tmp_path, monkeypatch):
 def test_every_agent_loads_its_own_checkpoint_and_is_described_with_it(shipped):
     options = ContenderOptions("maze2d-umaze-v1", device="cpu")
     agents = make_contenders(["planner", "diffuser"], options)
-    files = {name: described_config(agent, options)["checkpoint"] for name, agent in agents.items()}
+    files = {name: described_config(agent)["checkpoint"] for name, agent in agents.items()}
     assert files["planner"].endswith("/maze2d-umaze.safetensors")
     assert files["diffuser"].endswith("/maze2d-umaze-full_sequence.safetensors")
 
@@ -152,4 +152,4 @@ def test_a_baseline_acts_with_a_checkpoint_that_is_given(checkpoint, name):
     agent.reset(goal=np.ones(2), seed=0, num_steps=300)
     actions = agent.act(np.array([3.0, 1.0, 0.0, 0.0]))
     assert actions.shape == (2,) and (np.abs(actions) <= 1).all()
-    assert described_config(agent, options)["checkpoint"] == "run/model.safetensors"
+    assert described_config(agent)["checkpoint"] == "run/model.safetensors"
