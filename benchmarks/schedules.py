@@ -42,7 +42,8 @@ EXPLANATION = """
 The shipped checkpoint of each maze plans the whole episode along different scheduling matrices, all with the same
 number of denoising steps per token and the same replanning. `rows` are the network calls of a longest plan: the price
 of a schedule. `goal token` tells the model its goal; `guided` hides it and leads there by the gradient of the squashed
-goal distance alone (one future), which is where §3.3 expects uncertainty about the far future to pay.
+goal distance alone (one future), which is where §3.3 expects uncertainty about the far future to pay. More rows also
+mean more guidance at the same scale.
 """
 
 
