@@ -23,9 +23,10 @@ MONTE_CARLO_GUIDANCE = {
 # A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.
 POLICY = {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
 # Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan for the episode, all of it cleaned at once,
-# with the goal painted in at its end. For models trained with the level sampler ``full_sequence``.
+# with the goal painted in at its end. For models trained with the level sampler ``full_sequence``. Diffuser's network
+# is trained with the goal in sight; so is ours, by the goal token. A goal that is painted in while sampling only comes
+# too late: the first rows decide on the way without it (``python -m dfplan.benchmarks.controllers`` has both).
 DIFFUSER = {
-    "goal_token": False,
     "in_paint_goal": True,
     "schedule": "full_sequence",
     "sampling_steps": 10,

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.distance import cdist
 
-from dfplan.benchmarks.statistics import Estimate, bootstrap
+from dfplan.benchmarks.statistics import Estimate, bootstrap, proportion
 from dfplan.envs.layouts import CELL_CENTRE_OFFSET, Layout
-from dfplan.envs.physics import PointMassPhysics
+from dfplan.envs.physics import BALL_RADIUS, PointMassPhysics
 from dfplan.envs.task import VELOCITY_BOUND
 
 Paths = Float[np.ndarray, "path time 4"]
 PerStep = Float[np.ndarray, "path step"]
 ENERGY_RESAMPLES = 2_000  # of the bootstrap; each costs a quadratic form over the paths
-OUTLIER = 95  # percentile of a path's one-step errors
+STATE_STRIDE = 10  # steps between the states whose distribution is compared; nearer ones are nearly the same
 
 
 def one_step_errors(layout: Layout, paths: Paths, actions: Float[np.ndarray, "path step 2"]) -> tuple[PerStep, PerStep]:
@@ -44,6 +44,40 @@ def diverged(layout: Layout, paths: Paths) -> Bool[np.ndarray, " path"]:
     inside = ((paths[..., :2] >= low) & (paths[..., :2] <= low + np.array(layout.size))).all(axis=(1, 2))
     slow = (np.abs(paths[..., 2:]) <= VELOCITY_BOUND).all(axis=(1, 2))
     return ~(inside & slow)
+
+
+class Judge:
+    """Measures paths through a maze, for tables.
+
+    Args:
+        layout: the maze.
+        reference: paths of the data, whose distribution of states is the right one.
+        frame_stack: steps of a token; the paths' first step is the first of one.
+    """
+
+    def __init__(self, layout: Layout, reference: Paths, frame_stack: int):
+        self.layout, self.frame_stack = layout, frame_stack
+        self._spread = reference.std(axis=(0, 1))
+        self._reference = reference[:, 1::STATE_STRIDE] / self._spread
+
+    def measures(self, paths: Paths, actions: Float[np.ndarray, "path step 2"], first: int = 0) -> dict[str, Estimate]:
+        """Return each measure over the steps from ``first`` on (``diverged``: over all), with 95% intervals."""
+        end, actions = paths[:, first:], actions[:, first:]
+        position, velocity = one_step_errors(self.layout, end, actions)
+        joints = slice(-first % self.frame_stack, None, self.frame_stack)  # first steps of tokens
+        distance = wall_distance(self.layout, end[:, 1:, :2])
+        states = end[:, 1::STATE_STRIDE] / self._spread
+        return {
+            "position error": bootstrap(position.mean(axis=1)),
+            "position error, joints": bootstrap(position[:, joints].mean(axis=1)),
+            "velocity error": bootstrap(velocity.mean(axis=1)),
+            "velocity error, median": bootstrap(np.median(velocity, axis=1)),
+            "velocity error, joints": bootstrap(velocity[:, joints].mean(axis=1)),
+            "in a wall": bootstrap((distance == 0).mean(axis=1)),
+            "touching": bootstrap((distance < BALL_RADIUS).mean(axis=1)),
+            "state distance": EnergyCoefficient.of(states, self._reference).estimate(),
+            "diverged": proportion(diverged(self.layout, paths)),
+        }
 
 
 @dataclass(frozen=True)
@@ -78,12 +112,11 @@ class EnergyCoefficient:
     def _of_resamples(self, sample: Float[np.ndarray, "*resample path"], axis: int) -> Float[np.ndarray, "*resample"]:
         """Return the coefficient of each sample of path numbers, which stand along the last axis whatever ``axis``."""
         count = sample.shape[-1]
-        times = (
-            (sample[..., None] == np.arange(count)).sum(axis=-2).astype(float)
-        )  # a path was drawn, (*resample, path)
+        times = (sample[..., None] == np.arange(count)).sum(axis=-2).astype(float)  # drawn, (*resample, path)
         between = 2 * times @ self.between / count
-        same = (times**2 @ np.diag(self.within), (times**2).sum(axis=-1))  # pairs of one path: distances, number
-        within = (((times @ self.within) * times).sum(axis=-1) - same[0]) / (count**2 - same[1])
+        total = ((times @ self.within) * times).sum(axis=-1) - times**2 @ np.diag(self.within)
+        pairs = count**2 - (times**2).sum(axis=-1)  # of different paths; none if one path fills the resample
+        within = np.where(pairs > 0, total / np.maximum(pairs, 1), _off_diagonal_mean(self.within))
         return np.asarray((between - within - self.reference) / between)
 
 

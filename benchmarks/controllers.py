@@ -19,7 +19,8 @@ CONTENDERS = {
     "Diffusion Forcing, pyramid": ("mixture", {"schedule": "pyramid"}),
     "Diffusion Forcing, plans once": ("mixture", ONCE),
     "Diffuser": ("full_sequence", DIFFUSER),
-    "Diffuser with goal token, replans": ("full_sequence", {}),
+    "Diffuser, goal painted in only": ("full_sequence", DIFFUSER | {"goal_token": False}),
+    "full sequence, replans": ("full_sequence", {}),
 }
 
 
@@ -38,9 +39,11 @@ QUICK = Settings(mazes=("umaze",), episodes=10, contenders=("Diffusion Forcing",
 EXPLANATION = """
 `diffused` executes the actions that the plan itself holds; `pd` tracks the planned states on the plan's clock;
 `pursuit` chases the planned way as fast as the actuators allow. Checkpoints: `maze2d-MAZE-mixture` and
-`maze2d-MAZE-full_sequence`, equal but for the level sampler. Diffuser plans once, as published; the rows that plan once
-and those that replan (every 20 steps) separate what replanning does from what the model does. The paper's claim is
-about `normalized`; `normalized_if_stay` tells whether an agent arrives but does not hold.
+`maze2d-MAZE-full_sequence`, equal but for the level sampler. Diffuser plans once, as published, with the goal painted
+in at the plan's end and, as its training had it in sight, known to the network; `goal painted in only` hides it from
+the network. The rows that plan once and those that replan (every 20 steps) separate what replanning does from what the
+model does. The paper's claim is about `normalized`; `normalized_if_stay` tells whether an agent arrives but does not
+hold.
 """
 
 

@@ -61,7 +61,7 @@ QUICK = Settings(
     scenes=(("umaze", "pd"),),
     episodes=10,
     strengths=(1.0,),
-    memory=cue_maze.Settings(demonstrations=200, training_steps=500, episodes=60, histories=(0,)),
+    memory=cue_maze.Settings(demonstrations=200, training_steps=700, episodes=60, histories=(0,)),
 )
 
 EXPLANATION = """
@@ -75,9 +75,8 @@ executed as long as the state is doubtful. With `history` the last executed toke
 its own level. All contenders of a table share weights, controller, replanning, episodes, corrupted steps and noise.
 
 Two controllers, because they set what being told costs: `pd` follows the plan on its own clock, as the demonstrations
-and the plan's own actions move; `pursuit`, the default, drives faster than both. A told agent gives that up for as long
-as it doubts its state, and pursuit, which only looks for the nearest point of the plan, is itself little disturbed by
-noise.
+and the plan's own actions move; `pursuit`, the default, chases a point further along and drives faster than both. A
+told agent gives the controller up for as long as it doubts its state.
 
 **Memory.** In the cue maze two starts share one stem, and demonstrations take the branch on the far side of their
 start. One small unconditional model, trained once, is run with different histories; without one, nothing in the stem

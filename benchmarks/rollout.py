@@ -1,142 +1,42 @@
-"""``python -m dfplan.benchmarks.rollout``: roll-outs up to ten times longer than training, and what keeps them stable
+"""``python -m dfplan.benchmarks.rollout``: unguided roll-outs up to ten training lengths, and what keeps them stable
 (§3.3, App. C.4).
 
-One small model for each training scheme (App. C.8), told of no goal and guided by nothing, imagines endless motion
-through a maze by a sliding window.
+One small model for each training scheme (App. C.8) imagines endless motion through a maze, told of no goal.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from torch import Tensor
 from tqdm import tqdm
 
-from dfplan.benchmarks import consistency
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, small_model
 from dfplan.benchmarks.charts import lines
-from dfplan.benchmarks.figures import DOTS_PER_INCH, INK, TIME_COLOURS, draw_layout, draw_marks, draw_path
-from dfplan.benchmarks.statistics import Estimate, bootstrap, proportion
+from dfplan.benchmarks.consistency import Judge, Paths
+from dfplan.benchmarks.figures import (
+    DOTS_PER_INCH,
+    INK,
+    SHOWN_EPISODES,
+    TIME_COLOURS,
+    draw_layout,
+    draw_marks,
+    draw_path,
+)
+from dfplan.benchmarks.statistics import Estimate
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.data import WindowSampler
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.datasets import load_dataset
-from dfplan.envs.errors import choose
+from dfplan.envs.demonstrations import Dataset
 from dfplan.envs.layouts import LAYOUTS
-from dfplan.noise import add_noise, draw_noise
-from dfplan.sampler import sample
-from dfplan.schedules import scheduling_matrix
-from dfplan.tokens import FIRST_PLANNED, GOAL, START, Trajectories
+from dfplan.rollout import DISGUISES, SlidingWindow, roll_out
+from dfplan.tokens import Trajectories
 
-Tokens = Float[Tensor, "batch time channel"]
-
-
-def relabelled(tokens: Tokens, alpha_bar: Float[Tensor, ""], noise: Tokens) -> Tokens:
-    """Clean tokens as they are: only the level that the model is told makes them noisy."""
-    return tokens
-
-
-def scaled(tokens: Tokens, alpha_bar: Float[Tensor, ""], noise: Tokens) -> Tokens:
-    """What a noisy token is on average: the paper's released code, when it samples by DDIM."""
-    return add_noise(tokens, alpha_bar.expand(tokens.shape[1]), torch.zeros_like(noise))
-
-
-def noised(tokens: Tokens, alpha_bar: Float[Tensor, ""], noise: Tokens) -> Tokens:
-    """A token that is as noisy as the model is told; drawn anew for each window."""
-    return add_noise(tokens, alpha_bar.expand(tokens.shape[1]), noise)
-
-
-# How generated tokens are shown to the model as slightly noisy ones.
-DISGUISES: dict[str, Callable[[Tokens, Tensor, Tokens], Tokens]] = {
-    "relabelled": relabelled,
-    "scaled": scaled,
-    "noised": noised,
-}
-
-
-@dataclass(frozen=True)
-class SlidingWindow:
-    """How a roll-out goes on where training ended.
-
-    Attributes:
-        schedule: the scheduling matrix of the window's new tokens.
-        history: generated tokens that stay in the window before them; with 0 it only knows the last observation.
-        small_level: k_small, the level that generated tokens are believed at (§3.3), as a share of K.
-        disguise: how they are shown, a name in ``DISGUISES``.
-        error: standard deviation of noise that spoils every token once it is generated, in normalised units: what a
-            worse model would do.
-        sampling_steps: denoising steps of each new token.
-        uncertainty_scale: of the pyramid.
-    """
-
-    schedule: str
-    history: int
-    small_level: float = 0.0
-    disguise: str = "scaled"
-    error: float = 0.0
-    sampling_steps: int = 5
-    uncertainty_scale: float = 1.0
-
-
-@torch.no_grad()
-def roll_out(
-    model: DiffusionForcing,
-    starts: Float[Tensor, "batch observation"],
-    num_tokens: int,
-    window: SlidingWindow,
-    generators: list[torch.Generator],
-) -> Trajectories:
-    """Return unguided roll-outs of ``num_tokens`` tokens from ``starts``, all in environment units (§3.3, App. C.4).
-
-    The model always sees as many tokens as in training. Its goal is masked.
-    """
-    rolled = torch.empty(len(starts), 0, model.config.token_dim, device=model.alpha_bar.device)
-    remembered = rolled
-    with tqdm(total=num_tokens, desc=window.schedule, unit="token", leave=False) as bar:
-        while rolled.shape[1] < num_tokens:
-            known = min(window.history, rolled.shape[1])
-            tokens, matrix = _first_row(model, starts, remembered, known, window, generators)
-            new = sample(model, tokens, matrix, generators)[:, FIRST_PLANNED + known :]
-            rolled = torch.cat([rolled, new], dim=1)
-            frame = new.shape[2] // model.config.frame_stack
-            spoilt = new + window.error * draw_noise((new.shape[1], frame), generators, new.device).repeat(1, 1, model.config.frame_stack)
-            remembered = torch.cat([remembered, spoilt], dim=1)
-            bar.update(new.shape[1])
-    return model.codec.decode(rolled[:, :num_tokens])
-
-
-def _first_row(
-    model: DiffusionForcing, starts: Tensor, rolled: Tokens, known: int, window: SlidingWindow, generators
-) -> tuple[Tokens, Int[Tensor, "row time"]]:
-    """Return the window before sampling and its matrix: [goal, start, ``known`` generated tokens, new tokens].
-
-    The start is the observation before the known tokens. Whatever was generated is believed at the small level.
-    """
-    level = round(window.small_level * model.config.num_levels) if rolled.shape[1] else 0
-    before, history = rolled.split([rolled.shape[1] - known, known], dim=1)
-    latest = model.codec.decode(before[:, -1:]).observations[:, -1] if rolled.shape[1] else starts
-    shown = torch.cat([model.codec.encode_start(latest), history], dim=1)  # (batch, 1 + known, channel)
-    matrix = _matrix(model.config, known, level, window).to(rolled.device)
-    tokens = draw_noise((matrix.shape[1], model.config.token_dim), generators, rolled.device)
-    tokens = tokens * model.codec.used_channels(model.config.num_tokens)
-    past = slice(START, FIRST_PLANNED + known)
-    disguise = choose("disguise", window.disguise, DISGUISES)
-    tokens[:, past] = disguise(shown, model.alpha_bar[level], tokens[:, past])
-    return tokens, matrix
-
-
-def _matrix(config: ModelConfig, known: int, level: int, window: SlidingWindow) -> Int[Tensor, "row time"]:
-    """Return the schedule of the new tokens behind the constant columns of goal, start and known tokens."""
-    new = scheduling_matrix(
-        window.schedule, config.num_tokens - known, window.sampling_steps, config.num_levels, window.uncertainty_scale
-    )
-    past = torch.full((len(new), FIRST_PLANNED + known), level)
-    past[:, GOAL] = config.num_levels
-    return torch.cat([past, new], dim=1)
+PANEL_INCHES = 2.6
+Actions = Float[np.ndarray, "path step 2"]
 
 
 @dataclass(frozen=True)
@@ -148,15 +48,18 @@ class Contender:
     remembers: bool = True
 
 
+DATA = "data"
 CONTENDERS = {
-    "Diffusion Forcing, pyramid": Contender("independent", "pyramid"),
-    "Diffusion Forcing, autoregressive": Contender("independent", "autoregressive"),
-    "Diffusion Forcing, full sequence": Contender("independent", "full_sequence"),
-    "Diffusion Forcing, no past": Contender("independent", "full_sequence", remembers=False),
+    "DF, pyramid": Contender("independent", "pyramid"),
+    "DF, autoregressive": Contender("independent", "autoregressive"),
+    "DF, full sequence": Contender("independent", "full_sequence"),
+    "DF, full sequence, no past": Contender("independent", "full_sequence", remembers=False),
     "teacher forcing, autoregressive": Contender("teacher_forcing", "autoregressive"),
-    "full sequence, full sequence": Contender("full_sequence", "full_sequence"),
+    "full sequence": Contender("full_sequence", "full_sequence"),
     "full sequence, no past": Contender("full_sequence", "full_sequence", remembers=False),
 }
+# One for each model, by its natural schedule, and the full-sequence model by its natural way to go on.
+NATURAL = ("DF, pyramid", "teacher forcing, autoregressive", "full sequence", "full sequence, no past")
 
 
 @dataclass(frozen=True)
@@ -166,51 +69,212 @@ class Settings:
     rows: int
     steps: int
     roll_outs: int
-    small_levels: tuple[float, ...]  # k_small as shares of K
-    small_level: float = 0.02  # the one of the first table; this family's snr_scale makes a level noisier than usual
-    multiples: tuple[int, ...] = (1, 2, 5, 10)  # lengths of roll-outs, as multiples of the training length
-    history: int = 5  # tokens of the window that stay
-    sampling_steps: int = 5
+    small_levels: tuple[float, ...]  # k_small, as shares of K
+    errors: tuple[float, ...]  # of a spoilt past, in normalised units
+    small_level: float = 0.02  # k_small of the first table
+    multiples: tuple[int, ...] = (1, 2, 5, 10)  # lengths of roll-outs, in training lengths
+    spoilt_multiple: int = 5  # the length where the past is spoilt
+    history: int = 5  # tokens
+    sampling_steps: int = 4
     maze: str = "umaze"
-    model: ModelConfig = ModelConfig(num_tokens=10, depth=3)
+    num_tokens: int = 10  # of a training window, and thus of the sliding window
+    frame_stack: int = 10
+    width: int = 128
+    depth: int = 3
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network of every contender."""
+        return ModelConfig(num_tokens=self.num_tokens, frame_stack=self.frame_stack, width=self.width, depth=self.depth)
 
 
-FULL = Settings(rows=1_000_000, steps=2_000, roll_outs=96, small_levels=(0.0, 0.01, 0.02, 0.05, 0.1))
-QUICK = Settings(rows=300_000, steps=250, roll_outs=16, small_levels=(0.0, 0.02, 0.1))
+FULL = Settings(
+    rows=1_000_000, steps=2_000, roll_outs=64, small_levels=(0.0, 0.01, 0.02, 0.05, 0.1), errors=(0.25, 0.5, 1.0)
+)
+QUICK = Settings(rows=300_000, steps=250, roll_outs=16, small_levels=(0.0, 0.02, 0.1), errors=(1.0,))
 
 EXPLANATION = """
+Three models that differ in nothing but how training draws noise levels (DF: independently) roll out from states of
+the data, their goal masked, without guidance, far beyond the length they were trained on. A window of that length
+slides along: its first tokens are the last ones generated, believed at the level `k_small` (a share of K), the others
+are generated by the schedule named. `no past` keeps the last state alone: the natural way of a full-sequence model,
+whose training never shows a clean beginning. Numbers are about the last training length of a roll-out.
+
+* `position error`, `velocity error`: between a state and where MuJoCo takes the ball from the state before it by the
+  action between them (environment units, units per second); at `joints`, where one token ends and another begins.
+* `in a wall`: share of positions inside a wall's square; `touching`: nearer to one than the ball's radius.
+* `state distance`: energy coefficient between the states (x, y, vx, vy) and the data's; 0 for the same distribution,
+  by chance a little below.
+* `diverged`: share of roll-outs that left the maze's rectangle, or became faster than a ball can be.
+* `data`: recorded motion; what it scores is the measures' own error.
+
+The teacher-forced video models of the paper diverge because a frame with errors is like none they know. A maze is
+kinder: the data hold nearly every place and speed, so that a state with errors still is a state of the data. The table
+with a spoilt past makes larger errors on purpose, to every token once it is generated and the same in all its frames;
+`error` is their standard deviation in normalised units. There k_small is 0, or the level whose noise is as large.
+The last table compares ways to tell a clean token's level: its values as they are (`relabelled`), shrunk like those of
+a noisy one (`scaled`, used everywhere else), or made as noisy (`noised`).
 """
+SHOWN = ("position error", "velocity error, joints", "in a wall", "state distance")  # in the figures
 
 
-class Judge:
-    """Compares roll-outs with the world and with held windows of the data, which begin where the roll-outs begin."""
+class Roller:
+    """Rolls out each contender from the same states of the data by the same random streams, and measures it."""
 
-    def __init__(self, sampler: WindowSampler, settings: Settings, seed: int):
-        self.layout, self.settings = LAYOUTS[settings.maze], settings
-        rng = np.random.default_rng(seed)
-        self.data = sampler.draw(settings.roll_outs, rng)
-        self.starts = self.data.starts
-        others = sampler.draw(settings.roll_outs, rng)
-        self.reference = others.trajectories.observations.numpy().astype(float)
-        self.spread = self.reference.std(axis=(0, 1))
+    def __init__(self, models: dict[str, DiffusionForcing], dataset: Dataset, settings: Settings, seed: int):
+        self.models, self.settings, self.seed = models, settings, seed
+        self.layout, self.horizon = LAYOUTS[settings.maze], settings.model.horizon
+        longest = replace(settings.model, num_tokens=settings.num_tokens * max(settings.multiples))
+        sampler = WindowSampler(dataset, longest, TrainingConfig(hold_goal=False))
+        rng = np.random.default_rng([seed, 1])
+        self.data, others = sampler.draw(settings.roll_outs, rng), sampler.draw(settings.roll_outs, rng)
+        reference = others.trajectories.observations[:, -self.horizon - 1 :].double().numpy()
+        self._judge = Judge(self.layout, reference, settings.frame_stack)
+        self._done: dict[tuple[str, SlidingWindow], Trajectories] = {}
 
-    def row(self, trajectories: Trajectories, multiple: int) -> dict[str, Estimate]:
-        """Return the measures over the last training length of roll-outs cut to ``multiple`` training lengths."""
-        length = self.settings.model.horizon
-        first, last = length * (multiple - 1), length * multiple
-        observations = trajectories.observations[:, :last].cpu().double().numpy()
-        paths = np.concatenate([self.starts[:, None].numpy(), observations], axis=1)  # (path, 1 + step, 4)
-        segment, actions = paths[:, first:], trajectories.actions[:, first:last].cpu().double().numpy()
-        position, velocity = consistency.one_step_errors(self.layout, segment, actions)
-        distance = consistency.wall_distance(self.layout, segment[:, 1:, :2])
-        states = segment[:, 1::STATE_STRIDE] / self.spread
-        reference = self.reference[:, ::STATE_STRIDE] / self.spread
-        return {
-            POSITION_ERROR: bootstrap(position.mean(axis=1)),
-            VELOCITY_ERROR: bootstrap(velocity.mean(axis=1)),
-            "median velocity error": bootstrap(np.median(velocity, axis=1)),
-            IN_WALL: bootstrap((distance == 0).mean(axis=1)),
-            "closer than its radius": bootstrap((distance < BALL_RADIUS).mean(axis=1)),
-            STATE_DISTANCE: consistency.EnergyCoefficient.of(states, reference).estimate(),
-            DIVERGED: proportion(consistency.diverged(self.layout, paths)),
-        }
+    def paths(self, name: str, multiple: int, **special: float | str) -> tuple[Paths, Actions]:
+        """Return states, the starts in front, and actions of roll-outs of so many training lengths.
+
+        ``special`` are fields of the sliding window.
+        """
+        rolled = self.data.trajectories if name == DATA else self._rolled(name, multiple, special)
+        states = torch.cat([self.data.starts[:, None], rolled.observations.cpu()], dim=1).double().numpy()
+        steps = multiple * self.horizon
+        return states[:, : steps + 1], rolled.actions[:, :steps].cpu().double().numpy()
+
+    def row(self, name: str, multiple: int, **special: float | str) -> dict[str, Estimate]:
+        """Return the measures over the last of so many training lengths."""
+        return self._judge.measures(*self.paths(name, multiple, **special), first=(multiple - 1) * self.horizon)
+
+    def _rolled(self, name: str, multiple: int, special: dict[str, float | str]) -> Trajectories:
+        """Return roll-outs at least so long, from an earlier call if there was one."""
+        contender, settings = CONTENDERS[name], self.settings
+        history = settings.history if contender.remembers else 0
+        window = SlidingWindow(contender.schedule, history, sampling_steps=settings.sampling_steps, **special)
+        done = self._done.get((name, window))
+        if done is None or done.actions.shape[1] < multiple * self.horizon:
+            model = self.models[contender.training]
+            starts = self.data.starts.to(model.alpha_bar.device)
+            generators = [torch.Generator().manual_seed(self.seed + number) for number in range(len(starts))]
+            done = roll_out(model, starts, settings.num_tokens * multiple, window, generators)
+            self._done[name, window] = done
+        return done
+
+
+def study(settings: Settings, run: Run) -> Findings:
+    """Return how roll-outs fare by length, by k_small, with a spoilt past, and by how k_small is told."""
+    dataset = load_dataset(settings.maze, rows=settings.rows, seed=run.seed, progress=True)
+    schemes = dict.fromkeys(contender.training for contender in CONTENDERS.values())
+    models = {scheme: small_model(_recipe(settings, scheme, run.seed), dataset, run, scheme) for scheme in schemes}
+    roller = Roller(models, dataset, settings, run.seed)
+    longest = max(settings.multiples)
+    by_level, by_length = _by_level(roller, longest), _by_length(roller)
+    spoilt = _with_spoilt_past(roller)
+    tables = {
+        f"By length (in training lengths), k_small = {settings.small_level}": by_length,
+        f"By k_small, at {longest} training lengths": by_level,
+        f"With a spoilt past, at {settings.spoilt_multiple} training lengths": spoilt,
+        f"By how k_small is told, at {longest} training lengths": _by_disguise(roller, longest),
+    }
+    figures = {
+        "length": lines(_panels(by_length, "length"), "training lengths", "", log_x=True),
+        "small_level": lines(_panels(by_level, "k_small"), "k_small / K", ""),
+        "spoilt_past": lines(_panels(_told_apart(spoilt), "error"), "error of the past, normalised", ""),
+        "paths": _pictures(roller, longest),
+    }
+    return Findings(tables, figures, EXPLANATION)
+
+
+def _recipe(settings: Settings, scheme: str, seed: int) -> Recipe:
+    """Return the recipe of a small model that knows endless motion and no goal."""
+    training = TrainingConfig(
+        steps=settings.steps, level_sampler=scheme, goal_known=0.0, hold_goal=False, rows=settings.rows, seed=seed
+    )
+    return Recipe(f"maze2d-{settings.maze}-v1", settings.model, training)
+
+
+def _by_level(roller: Roller, longest: int) -> list[Row]:
+    levels = roller.settings.small_levels
+    return [
+        {"contender": name, "k_small": level} | roller.row(name, longest, small_level=level)
+        for name in tqdm(CONTENDERS, desc="k_small", unit="contender")
+        for level in levels
+    ]
+
+
+def _by_length(roller: Roller) -> list[Row]:
+    settings, rows = roller.settings, []
+    for name in (DATA, *CONTENDERS):
+        roller.paths(name, max(settings.multiples), small_level=settings.small_level)  # holds the shorter ones
+        for multiple in settings.multiples:
+            measures = roller.row(name, multiple, small_level=settings.small_level)
+            rows.append({"contender": name, "length": multiple} | measures)
+    return rows
+
+
+def _with_spoilt_past(roller: Roller) -> list[Row]:
+    """Return rows with and without errors; the model is told of none, or of the level whose noise is as large."""
+    multiple = roller.settings.spoilt_multiple
+    rows = []
+    for name in tqdm(CONTENDERS, desc="spoilt past", unit="contender"):
+        alpha_bar = roller.models[CONTENDERS[name].training].alpha_bar.cpu()
+        for error in (0.0, *roller.settings.errors):
+            for level in dict.fromkeys((0.0, matching_level(alpha_bar, error))):
+                row = {"contender": name, "error": error, "k_small": level}
+                rows.append(row | roller.row(name, multiple, small_level=level, error=error))
+    return rows
+
+
+def matching_level(alpha_bar: Float[torch.Tensor, " level"], deviation: float) -> float:
+    """Return the level, as a share of K, at which the noise relative to the signal has this standard deviation."""
+    nearest = (alpha_bar - 1 / (1 + deviation**2)).abs().argmin()
+    return float(nearest) / (len(alpha_bar) - 1)
+
+
+def _told_apart(spoilt: list[Row]) -> list[Row]:
+    """Return the rows of one contender per model, each named by whether the model is told of the errors, if any."""
+    rows = [row for row in spoilt if row["contender"] in NATURAL[:3]]
+    untold = [row for row in rows if row["k_small"] == 0]
+    told = [row for row in rows if row["k_small"] > 0 or row["error"] == 0]
+    return untold + [row | {"contender": f"{row['contender']}, told"} for row in told]
+
+
+def _by_disguise(roller: Roller, longest: int) -> list[Row]:
+    level = max(roller.settings.small_levels)
+    return [
+        {"contender": name, "k_small": level, "told by": disguise}
+        | roller.row(name, longest, small_level=level, disguise=disguise)
+        for name in tqdm(NATURAL[:2], desc="disguises", unit="contender")
+        for disguise in DISGUISES
+    ]
+
+
+def _panels(rows: list[Row], setting: str) -> dict[str, dict[str, dict[float, Estimate]]]:
+    """Return measure -> contender -> setting -> estimate, for the charts."""
+    panels: dict = {}
+    for measure in SHOWN:
+        for row in rows:
+            panels.setdefault(measure, {}).setdefault(row["contender"], {})[float(row[setting])] = row[measure]
+    return panels
+
+
+def _pictures(roller: Roller, longest: int) -> Figure:
+    """Return the first and the last training length of a few roll-outs of each natural contender, by colour of time."""
+    horizon, names = roller.horizon, (DATA, *NATURAL)
+    rows, columns = roller.layout.size
+    size = (PANEL_INCHES * len(names), 2 * (PANEL_INCHES * rows / columns + 0.3))
+    figure = Figure(figsize=size, layout="constrained", dpi=DOTS_PER_INCH)
+    norm = Normalize(0, horizon)
+    for panels, first in zip(figure.subplots(2, len(names)), (0, horizon * (longest - 1))):
+        for axes, name in zip(panels, names):
+            draw_layout(axes, roller.layout)
+            states, _ = roller.paths(name, longest, small_level=roller.settings.small_level)
+            for path in states[:SHOWN_EPISODES, first : first + horizon + 1, :2]:
+                draw_path(axes, path, np.arange(len(path), dtype=float), TIME_COLOURS, norm)
+                draw_marks(axes, path[0], None)
+            axes.set_title(f"{name}\nsteps {first} to {first + horizon}", fontsize=8, color=INK)
+    return figure
+
+
+if __name__ == "__main__":
+    main("rollout", __doc__, study, FULL, QUICK)

@@ -45,7 +45,7 @@ by the same command but for `--level-sampler`; each is sampled in the way of eve
 training never showed it. `independent` is the paper's: every token has its own level; `mixture` has levels that rise
 linearly in time in half of the windows, as the shipped checkpoints have. `policy` draws one token in one step;
 `planner` all tokens together; `planner, pyramid` the near ones first; `teacher-forcing` token after token; `diffuser`
-plans once, all tokens together, with the goal in-painted at the end instead of the goal token.
+plans once, all tokens together, with the goal also painted in at the end, and tracks the plan by PD.
 """
 
 
