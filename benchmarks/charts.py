@@ -82,7 +82,7 @@ def _legend(figure: Figure, panels: list[Axes]) -> None:
             found.values(),
             found.keys(),
             loc="outside lower center",
-            ncols=min(4, len(found)),
+            ncols=min(4, 2 * len(panels), len(found)),  # what fits below the panels
             frameon=False,
             fontsize=8,
         )
