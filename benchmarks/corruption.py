@@ -114,7 +114,8 @@ def _row(scene: tuple[str, str], std: float, name: str, settings: Settings, run:
     )
     conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed, side_by_side=settings.side_by_side)
     behind_sensor = Corrupted(agent, Corruption(std, settings.block), told) if std else agent
-    evaluation = evaluate(behind_sensor, conditions, f"{maze}, {controller}, {_kind(std)}, {name}")
+    label = f"{maze}, {controller}, {_kind(std)}, {name}"
+    evaluation = evaluate(behind_sensor, conditions, label, timed=False)
     return {"observations": _kind(std), "agent": name} | score_row(evaluation)
 
 
