@@ -91,7 +91,7 @@ class Settings:
 FULL = Settings(
     rows=1_000_000, steps=2_000, roll_outs=64, small_levels=(0.0, 0.01, 0.02, 0.05, 0.1), errors=(0.25, 0.5, 1.0)
 )
-QUICK = Settings(rows=300_000, steps=250, roll_outs=16, small_levels=(0.0, 0.02, 0.1), errors=(1.0,))
+QUICK = Settings(rows=300_000, steps=250, roll_outs=16, small_levels=(0.0, 0.02), errors=(1.0,))
 
 EXPLANATION = """
 Three models that differ in nothing but how training draws noise levels (DF: independently) roll out from states of

@@ -34,7 +34,7 @@ class Settings:
     agents: tuple[str, ...] = tuple(RUN_HERE)
 
 
-FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100, guided_episodes=24)
+FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100, guided_episodes=16)
 QUICK = Settings(mazes=("umaze",), episodes=10, guided_episodes=2, agents=("dfplan planner", "dfplan policy"))
 
 EXPLANATION = """
