@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from dfplan.benchmarks.ablation import Run
+from dfplan.benchmarks.rollout import CONTENDERS, FULL, NATURAL, QUICK, Settings, matching_level, study
+from dfplan.benchmarks.statistics import Estimate
+
+TINY = Settings(
+    rows=2000,
+    steps=2,
+    roll_outs=3,
+    small_levels=(0.0, 0.1),
+    errors=(0.5,),
+    small_level=0.1,
+    multiples=(1, 3),
+    spoilt_multiple=2,
+    history=2,
+    sampling_steps=1,
+    num_tokens=4,
+    frame_stack=5,
+    width=16,
+    depth=1,
+)
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DFPLAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return study(TINY, Run(seed=0, device="cpu", output=tmp_path_factory.mktemp("rollout")))
+
+
+def rows(findings, number):
+    return list(findings.tables.values())[number]
+
+
+def test_every_contender_is_measured_at_every_length_beside_the_data(findings):
+    expected = [(name, length) for name in ("data", *CONTENDERS) for length in (1, 3)]
+    assert [(row["contender"], row["length"]) for row in rows(findings, 0)] == expected
+    assert all(isinstance(row["velocity error"], Estimate) for row in rows(findings, 0))
+
+
+def test_recorded_motion_obeys_the_physics_and_keeps_out_of_walls(findings):
+    data = [row for row in rows(findings, 0) if row["contender"] == "data"]
+    assert all(row["position error"].value < 1e-5 and row["in a wall"].value == 0 for row in data)
+
+
+def test_every_contender_is_measured_at_every_small_level_and_agrees_with_the_table_of_lengths(findings):
+    by_level = {(row["contender"], row["k_small"]): row for row in rows(findings, 1)}
+    assert set(by_level) == {(name, level) for name in CONTENDERS for level in (0.0, 0.1)}
+    by_length = {(row["contender"], row["length"]): row for row in rows(findings, 0)}
+    for name in CONTENDERS:
+        assert by_length[name, 3]["velocity error"] == by_level[name, 0.1]["velocity error"]
+
+
+def test_a_spoilt_past_is_measured_untold_and_told(findings):
+    found = {(row["contender"], row["error"], row["k_small"] > 0) for row in rows(findings, 2)}
+    assert found == {(name, *case) for name in CONTENDERS for case in ((0.0, False), (0.5, False), (0.5, True))}
+
+
+def test_every_disguise_is_measured(findings):
+    assert [row["told by"] for row in rows(findings, 3)] == ["relabelled", "scaled", "noised"] * 2
+
+
+def test_figures_come_out(findings):
+    assert set(findings.figures) == {"length", "small_level", "spoilt_past", "paths"}
+
+
+def test_the_matching_level_has_noise_of_the_wanted_size():
+    alpha_bar = torch.tensor([1.0, 0.8, 0.5, 0.2, 0.0])
+    assert matching_level(alpha_bar, 0.0) == 0
+    assert matching_level(alpha_bar, 0.5) == 1 / 4  # 0.2 / 0.8 is the square of 0.5
+    assert matching_level(alpha_bar, 1.0) == 2 / 4
+    assert matching_level(alpha_bar, 2.0) == 3 / 4
+
+
+def test_natural_contenders_are_contenders_of_all_three_models():
+    assert {CONTENDERS[name].training for name in NATURAL[:3]} == {"independent", "teacher_forcing", "full_sequence"}
+
+
+def test_both_settings_hold_the_first_tables_level_among_the_others():
+    assert all(settings.small_level in settings.small_levels for settings in (FULL, QUICK))
