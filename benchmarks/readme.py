@@ -29,9 +29,9 @@ def with_results(readme: str, table: str) -> str:
 
 
 def results_table(results: Path) -> str:
-    """Return a Markdown table with a row for each agent of each ``results.json`` below ``results``."""
+    """Return a Markdown table with a row for each agent of each run of dfplan-bench below ``results``."""
     rows = [f"| maze | agent | {' | '.join(SCORES)} | ms per plan (p50) |", "|---" * (len(SCORES) + 3) + "|"]
-    for file in sorted(results.glob("*/results.json"), key=_by_maze):
+    for file in sorted(results.glob("maze2d-*/results.json"), key=_by_maze):
         contents = json.loads(file.read_text(encoding="utf-8"))
         for agent, values in contents["agents"].items():
             cells = " | ".join(_cell(values[name], spec) for name, spec in SCORES.items())

@@ -1,7 +1,13 @@
+import importlib
 import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 from dfplan.benchmarks import readme
+from dfplan.benchmarks.statistics import json_safe
+
+ROOT = Path(readme.ROOT)
 
 
 def score(mean, low, high, **more):
@@ -36,8 +42,22 @@ def test_only_what_stands_between_the_marks_is_replaced():
 
 
 def test_the_readme_shows_the_committed_results():
-    root = Path(readme.ROOT)
-    text = (root / "README.md").read_text(encoding="utf-8")
-    table = readme.results_table(root / "benchmarks" / "results")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.results_table(ROOT / "benchmarks" / "results")
     assert table.count("\n") > 2, "no results are committed"
     assert readme.with_results(text, table) == text
+
+
+def test_every_file_that_the_readme_links_to_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert links and not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+def test_every_ablation_with_committed_results_was_made_by_its_full_settings():
+    committed = [json.loads(file.read_text()) for file in (ROOT / "benchmarks" / "results").glob("*/results.json")]
+    ablations = {contents["ablation"]: contents for contents in committed if "ablation" in contents}
+    assert ablations
+    for name, contents in ablations.items():
+        module = importlib.import_module(f"dfplan.benchmarks.{name}")
+        assert contents["settings"] == json.loads(json.dumps(json_safe(asdict(module.FULL))))
+        assert "--quick" not in contents["command"]
