@@ -22,7 +22,7 @@ MONTE_CARLO_GUIDANCE = {
 }
 # A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.
 POLICY = {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
-# Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan for the episode, all of it cleaned at once,
+# Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan, as long as the model can, all cleaned at once,
 # with the goal painted in at its end. For models trained with the level sampler ``full_sequence``. Diffuser's network
 # is trained with the goal in sight; so is ours, by the goal token. A goal that is painted in while sampling only comes
 # too late: the first rows decide on the way without it (``python -m dfplan.benchmarks.controllers`` has both).
@@ -100,6 +100,8 @@ class PlannerConfig:
         for name in ("open_loop_horizon", "horizon"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1 step, not {getattr(self, name)}.")
-        if self.history < 0:
-            raise InputError(f"history must be at least 0 tokens, not {self.history}.")
+        if not isinstance(self.history, int) or self.history < 0:
+            raise InputError(f"history must be a whole number of tokens, 0 or more, not {self.history}.")
+        if self.mode == "policy" and (self.in_paint_goal or self.open_loop_horizon is None):
+            raise InputError("a policy plans one token: neither in_paint_goal nor open_loop_horizon=None fits it.")
         checked_share(self.observation_level, "observation_level")

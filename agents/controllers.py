@@ -32,16 +32,17 @@ class Controller(Protocol):
 
 
 class Diffused:
-    """Executes the plan's own actions, the paper's claim (§4.2)."""
+    """Executes the plan's own actions, the paper's claim (§4.2); holds the last planned state when they are over."""
 
     def __init__(self, observations, actions):
-        self.actions, self.step = actions, 0
+        self.last_observation, self.actions, self.step = observations[:, -1], actions, 0
 
     def act(self, observation: Observations) -> Actions:
         """Return the planned actions of this step."""
-        action = self.actions[:, min(self.step, self.actions.shape[1] - 1)]
+        if self.step >= self.actions.shape[1]:
+            return _push_towards(self.last_observation, observation)
         self.step += 1
-        return np.clip(action, -1, 1)
+        return np.clip(self.actions[:, self.step - 1], -1, 1)
 
 
 class ProportionalDerivative:

@@ -131,8 +131,9 @@ class Recollection:
     ) -> Memory:
         """Return the memory of given tokens.
 
-        The last one is extended if they go on from it, as they do until the window slides (Alg. 2); otherwise they
-        are run anew, once, instead of in every row of the scheduling matrix.
+        The last one is extended if they go on from it (Alg. 2): until the window slides, if whole tokens are executed
+        between plans and the goal is known. Otherwise (a masked goal is new noise in every plan) they are run anew,
+        once, instead of in every row of the scheduling matrix.
         """
         levels = levels.expand(len(tokens), -1)
         if self.memory is None or not self._goes_on(tokens, levels):

@@ -1,6 +1,7 @@
 """What users hand to the agent, checked."""
 
 from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 from jaxtyping import Float
@@ -47,6 +48,6 @@ def checked_share(value, name: str) -> float:
     Raises:
         InputError: if it is none.
     """
-    if not 0 <= value <= 1:
-        raise InputError(f"{name} must lie in [0, 1], not {value}.")
+    if not isinstance(value, Real) or not 0 <= value <= 1:
+        raise InputError(f"{name} must be one number in [0, 1], not {value!r}.")
     return float(value)

@@ -3,6 +3,7 @@
 An ablation is a function ``study(settings, run) -> Findings``; ``main`` makes a command of it.
 """
 
+import hashlib
 import json
 import os
 import shlex
@@ -21,7 +22,7 @@ from dfplan.benchmarks.statistics import Estimate, json_safe
 from dfplan.config import Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, natural_number
+from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, seed_number
 from dfplan.envs.files import replaced_together, writable_folder
 from dfplan.training import STATE_NAME, Trainer, saved_recipe
 
@@ -30,7 +31,9 @@ REPORT, RESULTS = "report.md", "results.json"
 MODELS = "models"  # sub-folder of small models; not part of the results
 FORMATS = {title: spec for title, spec in COLUMNS.values()}
 NUMBER = ".4g"  # format of a column that is not in FORMATS
-INTERVALS = "In brackets: 95% intervals (bootstrap; Wilson's for shares)."
+INTERVALS = """\
+In brackets: 95% intervals (bootstrap; Wilson's for shares) over episodes, sequences or roll-outs. Every network was
+trained once: how training seeds differ is not in them."""
 Row = dict[str, Any]
 Settings = Any  # a frozen dataclass of the script's own
 
@@ -69,7 +72,7 @@ def main(
 def _command(name: str, description: str, study: Callable, full: Settings, quick: Settings) -> None:
     parser = CommandParser(prog=f"python -m dfplan.benchmarks.{name}", description=description)
     parser.add_argument("--quick", action="store_true", help="a small version, under two minutes on two cores")
-    parser.add_argument("--seed", type=natural_number, default=0, help="decides everything random")
+    parser.add_argument("--seed", type=seed_number, default=0, help="decides everything random")
     parser.add_argument("--output", type=Path, default=Path("dfplan-bench") / name, help="folder for the results")
     parser.add_argument("--device", default="auto", help="where networks run: auto, cpu, cuda, ...")
     arguments = parser.parse_args()
@@ -106,12 +109,13 @@ def score_row(evaluation: Evaluation) -> Row:
 
 
 def small_model(recipe: Recipe, dataset: dict[str, np.ndarray], run: Run, name: str) -> DiffusionForcing:
-    """Return a model trained by ``recipe``, continuing or reusing what a run of the same recipe left in the folder.
+    """Return a model trained by ``recipe``, continuing or reusing what the same recipe on the same data left behind.
 
     In float32, so that results do not depend on which precision a timing prefers.
     """
     recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
-    folder = writable_folder(run.output / MODELS / name)
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(dataset[key]).tobytes() for key in sorted(dataset)))
+    folder = writable_folder(run.output / MODELS / f"{name}-{digest.hexdigest()[:8]}")
     trainer = Trainer(recipe, dataset, folder, find_device(run.device))
     if (folder / STATE_NAME).exists() and saved_recipe(folder) == recipe:
         trainer.resume()

@@ -1,6 +1,7 @@
 """Charts of the ablations: estimates with their 95% intervals, as lines over a setting or as bars side by side."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from dfplan.benchmarks.figures import DOTS_PER_INCH, INK
 from dfplan.benchmarks.statistics import Estimate
 
 Line = Mapping[int | float, Estimate]  # setting -> estimate
-COLOURS = ("#0b3c8c", "#c8553d", "#3b8c5a", "#8f6bb3", "#d19a2e", "#5b8fd6", "#6b6b6b", "#b04a7a")
+COLOURS = ("#0b3c8c", "#c8553d", "#3b8c5a", "#8f6bb3", "#d19a2e", "#5b8fd6", "#6b6b6b", "#b04a7a", "#2b2b2b", "#9fbf6b")
 PANEL_SIZE = (4.6, 3.4)  # inches
 BAR_SHARE = 0.8  # of a group's room that its bars take
 
@@ -19,7 +20,7 @@ def lines(panels: Mapping[str, Mapping[str, Line]], x_label: str, y_label: str, 
     """Return one panel per title with one line per label, each point with its interval."""
     figure, axes_of = _panels(panels, y_label)
     for title, axes in axes_of.items():
-        for colour, (label, line) in zip(COLOURS, panels[title].items()):
+        for colour, (label, line) in zip(cycle(COLOURS), panels[title].items()):
             values, errors = _values_and_errors(line.values())
             axes.errorbar(
                 list(line), values, yerr=errors, label=label, color=colour, marker="o", markersize=4, capsize=2

@@ -5,6 +5,7 @@ done, it repeats the cross; shown its position only, it goes on from the centre 
 has shown it.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,25 +19,27 @@ from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, small_model
 from dfplan.benchmarks.charts import COLOURS
+from dfplan.benchmarks.evaluation import Agent
 from dfplan.benchmarks.figures import DOTS_PER_INCH, INK
 from dfplan.benchmarks.statistics import bootstrap, proportion
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 
 CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # counter-clockwise, the square's own unit
-CROSSING_STEPS = 40  # environment steps of a crossing; it passes the centre half-way
+CROSSING_STEPS = 20  # environment steps of a crossing; it passes the centre half-way
 HALF = CROSSING_STEPS // 2
 # Where crossings end, between centre (0) and corner (1): short of where they begin. Training windows stand still after
 # the end, so in the corner itself a position would not tell whether the way is still ahead.
 ARRIVAL = 0.7
 FIRST_SPEED = 1.2  # centre-to-corner distances per crossing; it grows towards the centre and falls to 0 at the end
 SPREAD = 0.06  # standard deviation of starts, ends and of the bend between them: the thickness of the cross
-REACH = 0.6  # distance from a corner within which a path has ended there; crossings end 0.42 away, give or take SPREAD
+REACH = math.sqrt(0.5)  # distance from a corner within which a path has ended there: half of that to the centre
 TURNS = {"opposite": (2,), "neighbouring": (1, 3), "back": (0,)}  # quarter turns from the first to the last corner
-MODEL = ModelConfig(observation_dim=2, frame_stack=10, num_tokens=4, width=64, depth=2)
+MODEL = ModelConfig(observation_dim=2, frame_stack=5, num_tokens=4, width=64, depth=2)
 WAYS = {"with memory": True, "without memory": False}
 REFERENCES = 500  # crossings among which the nearest one is looked for
 SHOWN_PATHS = 200  # the first ones
-PANEL_INCHES, LIMIT = 4.0, 1.3  # of one panel, and what it shows: [-LIMIT, LIMIT] along both axes
+PANEL_INCHES, TITLE_INCHES = 4.0, 0.5
+LIMIT = 1.3  # a panel shows [-LIMIT, LIMIT] along both axes
 
 EXPLANATION = """
 One model is trained on paths that cross a square from a corner to the opposite one, with independent noise levels and
@@ -45,14 +48,16 @@ plans to the end of the crossing, executes a number of steps, and plans anew; al
 seeds. With memory the model is shown the executed steps as clean tokens, without it only the present position.
 
 `opposite`, `neighbouring`, `back` and `elsewhere` are the shares of paths by where they end, seen from where they
-began; the V-shaped ones end in a neighbouring corner, which no path of the data does. `distance to data` is the
-root-mean-square distance over time to the nearest of the shown crossings, `distance of halves` that of either half of
-a path to the nearest piece of a crossing: where the first is large and the second small, known pieces are put together
-in new ways. The first row holds new paths of the data's own law. The second plans once, so that memory plays no part.
+began; the V-shaped ones end in a neighbouring corner, which no path of the data does. Distances are root mean squares
+over time in the square's unit, to the nearest of several: `path to data` of a whole path to the crossings shown in
+training, `half to data` of either half of a path to all pieces of these crossings, `data to path` of the crossings to
+the paths in the row. Where the first is large and the second small, known pieces are put together in new ways; where
+the third is larger than in the first row, part of the data's variety is missing. The first row holds new paths of the
+data's own law. The second plans once, so that memory plays no part.
 
-Replanned half-way, the memoryless agent stands near the centre, where four ways are equally likely. Replanned more
-often it also stands on the arms, which the data pass in both directions: it turns about again and again, and the more
-often it plans, the fewer paths arrive anywhere.
+Replanned half-way, the memoryless agent stands near the centre, from where the data leave in four directions, equally
+often: half of its paths would be V-shaped if it knew nothing else. Replanned more often it also stands on the arms,
+which the data pass in both directions; there it turns about again and again, and fewer paths arrive anywhere.
 """
 
 Paths = Float[np.ndarray, "path time 2"]
@@ -76,7 +81,7 @@ class Settings:
     rollouts: int
     crossings: int = 2000
     pieces: tuple[int, ...] = (HALF, HALF // 2)
-    sampling_steps: int = 10
+    sampling_steps: int = 20
     model: ModelConfig = MODEL
 
 
@@ -160,7 +165,7 @@ def agent_config(settings: Settings, piece: int, history: int) -> PlannerConfig:
     )
 
 
-def roll_out(agent: DFPlanner, starts: Float[np.ndarray, "path 2"], seed: int) -> Paths:
+def roll_out(agent: Agent, starts: Float[np.ndarray, "path 2"], seed: int) -> Paths:
     """Return the agent's paths, all side by side, through a world in which actions are steps."""
     agent.reset(seed=seed, num_steps=CROSSING_STEPS)
     positions = [starts]
@@ -183,20 +188,23 @@ def ends_row(paths: Paths, corner: Corners) -> Row:
 
 
 class Nearest:
-    """Distances of paths, and of their halves, to the nearest among some crossings; in the square's unit."""
+    """Distances between paths and the nearest among some crossings; in the square's unit."""
 
     def __init__(self, shown: Paths):
-        self.whole = cKDTree(shown.reshape(len(shown), -1))
-        pieces = pieces_of(shown, HALF)
-        self.halves = cKDTree(pieces.reshape(len(pieces), -1))
+        self.shown, self.whole, self.halves = shown, _tree(shown), _tree(pieces_of(shown, HALF))
 
     def row(self, paths: Paths) -> Row:
-        """Return the mean distances over the paths, with bootstrap intervals."""
-        halves = (_distance(self.halves, half) for half in (paths[:, : HALF + 1], paths[:, HALF:]))
+        """Return the mean distances, with bootstrap intervals."""
+        halves = [_distance(self.halves, half) for half in (paths[:, : HALF + 1], paths[:, HALF:])]
         return {
-            "distance to data": bootstrap(_distance(self.whole, paths)),
-            "distance of halves": bootstrap(np.mean(list(halves), axis=0)),
+            "path to data": bootstrap(_distance(self.whole, paths)),
+            "half to data": bootstrap(np.mean(halves, axis=0)),
+            "data to path": bootstrap(_distance(_tree(paths), self.shown)),
         }
+
+
+def _tree(paths: Paths) -> cKDTree:
+    return cKDTree(paths.reshape(len(paths), -1))
 
 
 def _distance(tree: cKDTree, paths: Paths) -> Float[np.ndarray, " path"]:
@@ -205,7 +213,7 @@ def _distance(tree: cKDTree, paths: Paths) -> Float[np.ndarray, " path"]:
     return distance / np.sqrt(paths.shape[1])
 
 
-def pieces_of(paths: Paths, steps: int) -> Paths:
+def pieces_of(paths: Paths, steps: int) -> Float[np.ndarray, "piece piece_time 2"]:
     """Return all pieces of so many steps; like training windows they stand still after the path's end."""
     held = np.pad(paths, ((0, 0), (0, steps), (0, 0)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(held, steps + 1, axis=1)  # (path, first, 2, time)
@@ -214,7 +222,8 @@ def pieces_of(paths: Paths, steps: int) -> Paths:
 
 def paths_figure(panels: dict[str, Paths], corner: Corners) -> Figure:
     """Return one panel per set of paths, coloured by the corner where a path begins (the paper's figure of §4.3)."""
-    figure = Figure(figsize=(PANEL_INCHES * len(panels), PANEL_INCHES + 0.4), layout="constrained", dpi=DOTS_PER_INCH)
+    size = (PANEL_INCHES * len(panels), PANEL_INCHES + TITLE_INCHES)
+    figure = Figure(figsize=size, layout="constrained", dpi=DOTS_PER_INCH)
     for axes, (title, paths) in zip(figure.subplots(1, len(panels)), panels.items()):
         _draw_paths(axes, paths[:SHOWN_PATHS], corner)
         found = ends(paths, corner)

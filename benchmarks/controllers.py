@@ -31,19 +31,20 @@ class Settings:
     mazes: tuple[str, ...]
     episodes: int
     contenders: tuple[str, ...] = tuple(CONTENDERS)
+    sampling_steps: int = DIFFUSER["sampling_steps"]  # of all
 
 
 FULL = Settings(mazes=("umaze", "medium"), episodes=100)
 QUICK = Settings(mazes=("umaze",), episodes=10, contenders=("Diffusion Forcing", "Diffuser"))
 
 EXPLANATION = """
-`diffused` executes the actions that the plan itself holds; `pd` tracks the planned states on the plan's clock;
-`pursuit` chases the planned way as fast as the actuators allow. Checkpoints: `maze2d-MAZE-mixture` and
-`maze2d-MAZE-full_sequence`, equal but for the level sampler. Diffuser plans once, as published, with the goal painted
-in at the plan's end and, as its training had it in sight, known to the network; `goal painted in only` hides it from
-the network. The rows that plan once and those that replan (every 20 steps) separate what replanning does from what the
-model does. The paper's claim is about `normalized`; `normalized_if_stay` tells whether an agent arrives but does not
-hold.
+`diffused` executes the actions that the plan itself holds, and holds its last state when they are over; `pd` tracks the
+planned states on the plan's clock; `pursuit` chases the planned way as fast as the actuators allow. Checkpoints:
+`maze2d-MAZE-mixture` and `maze2d-MAZE-full_sequence`, equal but for the level sampler. Diffuser plans once, as
+published, with the goal painted in at the plan's end and, as its training had it in sight, known to the network; `goal
+painted in only` hides it from the network. The rows that plan once and those that replan (every 20 steps) separate what
+replanning does from what the model does. The paper's claim is about `normalized`; `normalized_if_stay` tells whether an
+agent arrives but does not hold.
 """
 
 
@@ -65,7 +66,8 @@ def study(settings: Settings, run: Run) -> Findings:
 
 def _row(maze: str, name: str, controller: str, settings: Settings, run: Run) -> Row:
     scheme, preset = CONTENDERS[name]
-    agent = DFPlanner.load(f"maze2d-{maze}-{scheme}", run.device, **(preset | {"controller": controller}))
+    settings_of_row = preset | {"controller": controller, "sampling_steps": settings.sampling_steps}
+    agent = DFPlanner.load(f"maze2d-{maze}-{scheme}", run.device, **settings_of_row)
     conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed)
     evaluation = evaluate(agent, conditions, f"{maze}, {name}, {controller}", timed=False)
     return {"planner": name, "controller": controller} | score_row(evaluation)

@@ -72,7 +72,8 @@ Gaussian noise of s times the data's standard deviation to each channel, `missin
 `believing` agents take what they get. `told` ones know the noise level of each corrupted observation (the last level,
 pure noise, where it is missing): the model then infers it together with the plan, and the plan's own actions are
 executed as long as the state is doubtful. With `history` the last executed tokens are shown to the model too, each at
-its own level. All contenders of a table share weights, controller, replanning, episodes, corrupted steps and noise.
+its own level. All contenders of a table share weights, controller, replanning, episodes, corrupted steps and noise. The
+episodes of a batch share their corrupted steps, so the intervals are somewhat too narrow.
 
 Two controllers, because they set what being told costs: `pd` follows the plan on its own clock, as the demonstrations
 and the plan's own actions move; `pursuit`, the default, chases a point further along and drives faster than both. A

@@ -36,7 +36,7 @@ SCHEMES = ("mixture", "independent", "teacher_forcing", "full_sequence")
 EXACT = "exact posterior mean"
 PATHS = {
     "flat": BoundSettings("full_sequence"),
-    "pyramid": BoundSettings("pyramid", uncertainty_scale=250.0),  # a token lags by a quarter of the steps
+    "pyramid": BoundSettings("pyramid", uncertainty_scale=250.0),  # a token lags by so many moves
     "autoregressive": BoundSettings("autoregressive"),
 }
 # Every token is one step, so that the process has no redundancy for which the SNR would have to be scaled.

@@ -21,10 +21,12 @@ EVALUATED = {"teacher_forcing": {"teacher-forcing": TEACHER_FORCING}, "full_sequ
 DEFAULT_EVALUATED = {"planner": {}, "policy": POLICY}
 
 
-def write_card(path: Path, recipe: Recipe, model: DiffusionForcing, conditions: Conditions, run: str) -> None:
+def write_card(
+    path: Path, recipe: Recipe, model: DiffusionForcing, conditions: Conditions, run: str, timed: bool = True
+) -> None:
     """Evaluate a finished model as the agents that it is made for, and write its card; ``run`` is its folder."""
     evaluations = {
-        name: evaluate(DFPlanner(model, PlannerConfig(**settings)), conditions, name)
+        name: evaluate(DFPlanner(model, PlannerConfig(**settings)), conditions, name, timed)
         for name, settings in evaluated_agents(recipe).items()
     }
     with replaced(path) as unfinished:

@@ -1,6 +1,6 @@
 """``python -m dfplan.benchmarks.policy_vs_planner``: score and time per decision against the lookahead (§3.4).
 
-The same weights look ahead one token (a policy), the whole episode (a planner), or anything in between.
+The same weights look ahead one token (a policy), as far as they can (a planner), or anything in between.
 """
 
 from dataclasses import dataclass, replace

@@ -39,7 +39,7 @@ FULL = Settings(mazes=("umaze", "medium"), episodes=50, guided_episodes=16)
 QUICK = Settings(mazes=("umaze",), episodes=20, guided_episodes=4, schedules=("full_sequence", "pyramid 0.3"))
 
 EXPLANATION = """
-The shipped checkpoint of each maze plans the whole episode along different scheduling matrices, all with the same
+The shipped checkpoint of each maze plans as far ahead as it can along different scheduling matrices, all with the same
 number of denoising steps per token and the same replanning. `rows` are the network calls of a longest plan: the price
 of a schedule. `goal token` tells the model its goal; `guided` hides it and leads there by the gradient of the squashed
 goal distance alone (one future), which is where §3.3 expects uncertainty about the far future to pay. More rows also

@@ -43,9 +43,10 @@ EXPLANATION = """
 Four checkpoints of each maze (`maze2d-MAZE-mixture`, `-independent`, `-teacher_forcing`, `-full_sequence`) were trained
 by the same command but for `--level-sampler`; each is sampled in the way of every agent, also in those that its
 training never showed it. `independent` is the paper's: every token has its own level; `mixture` has levels that rise
-linearly in time in half of the windows, as the shipped checkpoints have. `policy` draws one token in one step;
-`planner` all tokens together; `planner, pyramid` the near ones first; `teacher-forcing` token after token; `diffuser`
-plans once, all tokens together, with the goal also painted in at the end, and tracks the plan by PD.
+linearly in time in half of the windows, as the shipped checkpoints have. The loss of teacher forcing counts the masked
+tokens behind the next one too. `policy` draws one token in one step; `planner` all tokens together; `planner, pyramid`
+the near ones first; `teacher-forcing` token after token; `diffuser` plans once, all tokens together, with the goal also
+painted in at the end, and tracks the plan by PD.
 """
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from dfplan.benchmarks.evaluation import Conditions
 from dfplan.benchmarks.model_card import write_card
 from dfplan.checkpoint import FILE_NAME, SHIPPED, load_checkpoint, save_checkpoint
-from dfplan.envs.errors import CommandParser, exit_two_on_input_error, positive_integer
+from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, positive_integer
 from dfplan.training import saved_recipe
 
 
@@ -18,13 +18,17 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="two bytes a weight instead of four")
     parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes of the model card")
     arguments = parser.parse_args()
+    if Path(arguments.name).name != arguments.name:
+        raise InputError(f"a checkpoint's name has no folder in it, as {arguments.name} has.")
     recipe = saved_recipe(arguments.run)
     model, info = load_checkpoint(arguments.run / FILE_NAME)
+    if info.get("step") != recipe.training.steps:
+        raise InputError(f"the run stands at step {info.get('step')} of {recipe.training.steps}; finish it first.")
     path = SHIPPED / f"{arguments.name}.safetensors"
     save_checkpoint(path, model, info, arguments.half)
     model, _ = load_checkpoint(path)
     conditions = Conditions(recipe.env_id, arguments.episodes)
-    write_card(path.with_suffix(".md"), recipe, model, conditions, f"runs/{arguments.run.name}")
+    write_card(path.with_suffix(".md"), recipe, model, conditions, f"runs/{arguments.run.name}", timed=False)
     print(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 

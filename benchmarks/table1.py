@@ -16,7 +16,6 @@ RUN_HERE = {
     "dfplan planner, its own actions": ("planner", "diffused", False),
     "dfplan policy": ("policy", None, False),
     "Diffusion Forcing with MCG": ("planner-mcg", "pd", True),
-    "teacher forcing": ("teacher-forcing", None, False),
     "Diffuser, PD controller": ("diffuser", None, False),
     "Diffuser, its own actions": ("diffuser", "diffused", False),
     "waypoint controller (knows the maze)": ("waypoint", None, False),
@@ -40,9 +39,9 @@ QUICK = Settings(mazes=("umaze",), episodes=10, guided_episodes=2, agents=("dfpl
 EXPLANATION = """
 Rows marked *run here* come from the agents of `dfplan-bench` on the environment's fixed goal (Maze2D) or on goals drawn
 per episode (Multi2D). Rows marked *quoted* repeat what was published, on the scale that was published; theirs are other
-episodes, and mostly other data and larger networks. `episodes` says how many stand behind a row. `diffuser` and
-`teacher forcing` are trained here, on a smaller budget than the shipped checkpoint of the planner; the comparison at
-one budget is `schemes`.
+episodes, and mostly other data and larger networks. `updates` and `episodes` say what stands behind a row: Diffuser had
+fewer updates here than the shipped checkpoint of the planner; the comparison at one budget is `schemes` and
+`controllers`.
 """
 
 
@@ -66,7 +65,8 @@ def _row(maze: str, goal: str, label: str, settings: Settings, run: Run) -> Row:
     episodes = settings.guided_episodes if is_slow else settings.episodes
     conditions = Conditions(options.env_id, episodes, run.seed, goal)
     evaluation = evaluate(agent, conditions, f"{SETTINGS[goal]} {maze}, {label}", timed=False)
-    return {"method": label, "source": "run here", "episodes": episodes} | score_row(evaluation)
+    updates = getattr(agent, "info", {}).get("step", "-")
+    return {"method": label, "source": "run here", "updates": updates, "episodes": episodes} | score_row(evaluation)
 
 
 def _limit(maze: str, goal: str) -> Row:

@@ -67,6 +67,8 @@ class BoundSettings:
     def __post_init__(self):
         if self.steps < 2:
             raise InputError(f"a path needs at least 2 steps, one to denoise and one to decode, not {self.steps}.")
+        if not self.uncertainty_scale >= 0:
+            raise InputError(f"uncertainty_scale must be at least 0, not {self.uncertainty_scale}.")
         if not self.decoder_std > 0:
             raise InputError(f"the decoder's standard deviation must be positive, not {self.decoder_std}.")
         if self.samples is not None and self.samples < 1:
@@ -107,6 +109,8 @@ def bound_matrix(
     Raises:
         InputError: if nothing is unknown, or something both unknown and given.
     """
+    if unknown.shape != given.shape:
+        raise InputError(f"{len(unknown)} unknown or known positions do not fit {len(given)} given or not.")
     if not unknown.any():
         raise InputError("no position is unknown; choose at least one whose likelihood to bound.")
     if (unknown & given).any():

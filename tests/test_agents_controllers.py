@@ -59,3 +59,13 @@ def test_pursuit_follows_the_planned_velocity_too():
     plan[0, 0, 2:] = [0.5, 0.0]
     action = Pursuit(plan, None).act(np.array([[0.02, 0.0, 0.0, 0.0]]))
     np.testing.assert_allclose(action, [[0.5, 0.0]], atol=1e-9)
+
+
+def test_diffused_actions_are_those_of_the_plan_and_its_last_state_is_held_afterwards():
+    observations = np.array([[[1.0, 1.0, 0.0, 0.0], [2.0, 1.0, 0.0, 0.0]]])
+    controller = Diffused(observations, np.array([[[0.5, -2.0], [0.25, 0.0]]]))
+    observed = np.array([[2.02, 1.0, 0.1, 0.0]])
+    assert controller.act(observed).tolist() == [[0.5, -1.0]]
+    assert controller.act(observed).tolist() == [[0.25, 0.0]]
+    for _ in range(2):  # 10 * -0.02 - 0.1
+        assert np.allclose(controller.act(observed), [[-0.3, 0.0]])

@@ -32,6 +32,6 @@ def test_a_dictionary_is_taken_apart_and_anything_else_has_no_goal():
 
 def test_a_share_lies_between_nothing_and_all():
     assert checked_share(0, "level") == 0.0 and checked_share(1, "level") == 1.0
-    for value in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match=r"level must lie in \[0, 1\]"):
+    for value in (-0.1, 1.1, float("nan"), "half", np.array([0.1, 0.2])):
+        with pytest.raises(InputError, match=r"level must be one number in \[0, 1\]"):
             checked_share(value, "level")

@@ -160,7 +160,7 @@ def test_a_batch_that_changes_within_an_episode_is_refused(agent):
         ({"guide": "gaol_distance"}, "did you mean goal_distance"),
         ({"open_loop_horizon": 0}, "at least 1 step"),
         ({"sampling_steps": 0}, "at least 1"),
-        ({"history": -1}, "at least 0 tokens"),
+        ({"history": -1}, "whole number of tokens"),
         ({"horizon": -5}, "at least 1 step"),
         ({"uncertainty_scale": -1.0}, "at least 0"),
         ({"schedule": "pyramide"}, "did you mean pyramid"),
@@ -225,6 +225,13 @@ def test_what_lies_beyond_the_horizon_is_left_out_of_the_plan(agent):
     plan = agent.plan(START, horizon=2, keep_rows=True)
     assert plan.observations.shape == (2, 4) and plan.levels.tolist() == [0, 0]
     assert all(observations.shape == (2, 4) and levels.shape == (2,) for observations, levels in plan.rows)
+
+
+@pytest.mark.parametrize("settings", [{"in_paint_goal": True}, {"open_loop_horizon": None}])
+def test_a_policy_neither_paints_in_the_goal_nor_plans_once(tiny_model, settings):
+    agent = DFPlanner(tiny_model, PlannerConfig(**settings))
+    with pytest.raises(InputError, match="a policy plans one token"):
+        agent.mode = "policy"
 
 
 def test_diffusers_plan_ends_still_at_the_goal_and_is_the_only_one(tiny_model):

@@ -34,14 +34,17 @@ def test_the_history_grows_to_its_limit_and_takes_its_room_from_the_plan(tiny_mo
     assert agent.plan(START).observations.shape == (planned, 4)
 
 
-def test_a_plan_heeds_the_executed_past(tiny_model):
+@pytest.mark.parametrize(("history", "heeded"), [(0, False), (2, True)])
+def test_a_plan_heeds_the_executed_past_only_with_a_history(tiny_model, history, heeded):
     plans = []
-    for history in (0, 2):
+    for direction in (1, -1):
         agent = DFPlanner(tiny_model, PlannerConfig(history=history))
-        walked(agent, 4)
+        agent.reset(goal=GOAL, seed=0)
+        for step in range(4):
+            agent.act(START + direction * 0.1 * step)
         agent._streams = [torch.Generator().manual_seed(0)]
         plans.append(agent.plan(START, horizon=4).observations)
-    assert not np.allclose(*plans)
+    assert np.allclose(*plans) != heeded
 
 
 def test_the_first_plan_with_a_history_is_the_one_without(tiny_model):

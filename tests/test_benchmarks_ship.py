@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -36,3 +38,14 @@ def test_a_folder_without_a_run_is_refused_with_status_2(tmp_path, monkeypatch, 
     with pytest.raises(SystemExit) as ended:
         ship.main()
     assert ended.value.code == 2 and "there is no run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "steps", "message"), [("../x", 1, "has no folder in it"), ("x", 2, "at step 1 of 2")])
+def test_what_is_unfinished_or_would_leave_the_folder_does_not_ship(run, name, steps, message, monkeypatch, capsys):
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["training"]["steps"] = steps
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    monkeypatch.setattr("sys.argv", ["ship", str(run), name])
+    with pytest.raises(SystemExit) as ended:
+        ship.main()
+    assert ended.value.code == 2 and message in capsys.readouterr().err

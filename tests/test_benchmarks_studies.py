@@ -15,6 +15,7 @@ from dfplan.benchmarks import (
 )
 from dfplan.benchmarks.ablation import Run, markdown_table
 from dfplan.benchmarks.statistics import Estimate
+from dfplan.checkpoint import find_checkpoint
 
 STUDIES = {
     policy_vs_planner: policy_vs_planner.Settings(mazes=("umaze",), episodes=2, lookaheads=(1,)),
@@ -49,3 +50,14 @@ def test_the_paper_table_has_the_limit_first_and_quoted_rows_marked():
     assert all("quoted" in row["source"] for row in rows[1:])
     veteran = next(row for row in rows if row["method"] == "Diffusion Veteran")
     assert veteran["normalized_if_stay"] == 136.6 and "normalized" not in veteran
+
+
+def test_every_checkpoint_that_a_full_study_loads_ships():
+    shipped = (policy_vs_planner, schedules, guidance, table1)
+    names = {f"maze2d-{maze}" for module in shipped for maze in module.FULL.mazes}
+    names |= {f"maze2d-{maze}-full_sequence" for maze in table1.FULL.mazes}
+    names |= {f"maze2d-{maze}-{scheme}" for maze in schemes.FULL.mazes for scheme in schemes.SCHEMES}
+    schemes_tracked = {scheme for scheme, _ in controllers.CONTENDERS.values()}
+    names |= {f"maze2d-{maze}-{scheme}" for maze in controllers.FULL.mazes for scheme in schemes_tracked}
+    names |= {f"maze2d-{backbones.FULL.maze}-{name}" for name in backbones.BACKBONES}
+    assert all(find_checkpoint(name).is_file() for name in names)

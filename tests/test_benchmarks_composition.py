@@ -1,0 +1,168 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dfplan.benchmarks import composition
+from dfplan.benchmarks.ablation import Run, markdown_table
+from dfplan.benchmarks.composition import ARRIVAL, CORNERS, CROSSING_STEPS, HALF, MODEL, REACH, SPREAD
+from dfplan.config import TrainingConfig
+from dfplan.data import WindowSampler, segment_ends
+
+SQUARE_CENTRE = np.zeros(2)
+
+
+@pytest.fixture
+def crossings():
+    return composition.crossings(200, np.random.default_rng(0))
+
+
+@pytest.fixture
+def v_shaped(crossings):
+    """The first halves of crossings, each followed by the second half of one along the other diagonal."""
+    paths, corner = crossings
+    second = np.roll(paths, 1, axis=0)[:, HALF:]
+    second = second - second[:, :1] + paths[:, HALF : HALF + 1]  # no jump at the centre
+    return np.concatenate([paths[:, :HALF], second], axis=1), corner
+
+
+def through(*points):
+    """One path that goes straight from point to point, ``HALF`` steps each."""
+    share = np.linspace(0, 1, HALF + 1)[:, None]
+    legs = [first + share * (np.array(second) - first) for first, second in zip(map(np.array, points), points[1:])]
+    return np.concatenate([legs[0], *(leg[1:] for leg in legs[1:])])
+
+
+def test_a_crossing_goes_from_its_corner_through_the_centre_to_before_the_opposite_corner(crossings):
+    paths, corner = crossings
+    assert paths.shape == (200, CROSSING_STEPS + 1, 2) and (np.bincount(corner) == 50).all()
+    milestones = {0: CORNERS[corner], HALF: SQUARE_CENTRE, CROSSING_STEPS: -ARRIVAL * CORNERS[corner]}
+    for step, expected in milestones.items():
+        offset = paths[:, step] - expected
+        assert np.abs(offset.mean(axis=0)).max() < SPREAD / 2 and np.abs(offset).max() < 6 * SPREAD
+
+
+def test_the_progress_passes_the_centre_at_half_the_time_and_never_turns_back():
+    way = composition.progress(np.linspace(0, 1, 101))
+    assert way[[0, 50, 100]] == pytest.approx([-1, 0, ARRIVAL]) and (np.diff(way) > 0).all()
+
+
+def test_crossings_begin_where_none_ends(crossings):
+    paths, corner = crossings
+    outwards = (paths * CORNERS[corner][:, None]).sum(axis=-1)  # (path, time) along the diagonal
+    assert outwards[:, 0].min() > -outwards[:, -1].min()
+
+
+def test_the_dataset_has_one_segment_per_path_whose_actions_lead_from_row_to_row(crossings):
+    paths, _ = crossings
+    data = composition.dataset(paths)
+    last = np.arange(200) * (CROSSING_STEPS + 1) + CROSSING_STEPS
+    assert np.array_equal(np.unique(segment_ends(data)), last)
+    reached = data["observations"][:-1] + data["actions"][:-1]
+    inside = np.setdiff1d(np.arange(len(reached)), last)
+    assert reached[inside] == pytest.approx(data["observations"][inside + 1], abs=1e-6)
+    assert not data["actions"][last].any() and np.abs(data["actions"]).max() < 1  # an agent's actions are clipped there
+
+
+def test_a_window_of_the_dataset_is_a_crossing_that_ends_standing_still(crossings):
+    sampler = WindowSampler(composition.dataset(crossings[0]), MODEL, TrainingConfig(goal_on_the_way=0.0))
+    windows = sampler.draw(50, np.random.default_rng(0))
+    assert windows.goals.numpy() == pytest.approx(windows.trajectories.observations[:, -1].numpy())
+    moved = windows.starts + windows.trajectories.actions.sum(dim=1)
+    assert torch.allclose(moved, windows.goals, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("last", "name"),
+    [
+        ((0.8, 0.8), "opposite"),
+        ((0.8, -0.8), "neighbouring"),
+        ((-0.8, 0.8), "neighbouring"),
+        ((-1.1, -1.0), "back"),
+        ((0.1, 0.1), "elsewhere"),
+        ((1.0 - REACH - 0.01, 1.0), "elsewhere"),
+    ],
+)
+def test_a_path_from_the_lower_left_is_told_by_where_it_ends(last, name):
+    found = composition.ends(through((-1.0, -1.0), (0.0, 0.0), last)[None], np.array([0]))
+    assert {key for key, those in found.items() if those[0]} == {name}
+
+
+def test_turns_are_counted_from_the_corner_where_a_path_begins():
+    paths = np.stack([through(CORNERS[first], (0.0, 0.0), -CORNERS[first]) for first in range(4)])
+    assert composition.ends(paths, np.arange(4))["opposite"].all()
+    assert composition.ends(paths, np.zeros(4, int))["neighbouring"].tolist() == [False, True, False, True]
+
+
+def test_pieces_begin_at_every_step_and_stand_still_after_the_end():
+    path = np.arange(8.0).reshape(1, 4, 2)
+    pieces = composition.pieces_of(path, 2)
+    assert pieces[..., 0].tolist() == [[0, 2, 4], [2, 4, 6], [4, 6, 6], [6, 6, 6]]
+    assert pieces[..., 1].tolist() == [[1, 3, 5], [3, 5, 7], [5, 7, 7], [7, 7, 7]]
+
+
+def test_crossings_are_at_no_distance_from_themselves(crossings):
+    row = composition.Nearest(crossings[0]).row(crossings[0])
+    assert [estimate.value for estimate in row.values()] == [0, 0, 0]
+
+
+def test_the_distance_is_the_root_mean_square_over_time():
+    path = through((0.0, 0.0), (1.0, 0.0), (2.0, 0.0))[None]
+    row = composition.Nearest(path).row(path + np.array([0.3, 0.4]))
+    assert row["path to data"].value == row["data to path"].value == pytest.approx(0.5)
+
+
+def test_paths_composed_of_known_halves_are_far_from_the_data_only_as_a_whole(crossings, v_shaped):
+    composed, corner = v_shaped
+    assert composition.ends(composed, corner)["neighbouring"].mean() > 0.95
+    row = composition.Nearest(crossings[0]).row(composed)
+    assert row["path to data"].value > 0.5 and row["half to data"].value < SPREAD
+
+
+class Steadfast:
+    """Goes one step along x, whatever it observes."""
+
+    def reset(self, goal=None, seed=None, num_steps=None):
+        self.seed, self.num_steps, self.seen = seed, num_steps, []
+
+    def act(self, obs):
+        self.seen.append(obs)
+        return np.tile([0.1, 0.0], (len(obs), 1))
+
+
+def test_in_this_world_an_action_is_a_step():
+    agent, starts = Steadfast(), np.array([[0.0, 0.0], [1.0, 2.0]])
+    paths = composition.roll_out(agent, starts, seed=3)
+    assert (agent.seed, agent.num_steps) == (3, CROSSING_STEPS) and paths.shape == (2, CROSSING_STEPS + 1, 2)
+    assert paths[:, -1] == pytest.approx(starts + np.array([0.1 * CROSSING_STEPS, 0.0]))
+    assert np.array_equal(np.stack(agent.seen, axis=1), paths[:, :-1])
+
+
+def test_the_model_is_never_told_a_goal_and_its_horizon_is_a_crossing():
+    recipe = composition.recipe(composition.QUICK, seed=2)
+    assert recipe.training.goal_known == 0 and recipe.training.seed == 2
+    assert recipe.model.horizon == CROSSING_STEPS
+
+
+def test_the_figure_has_one_panel_for_each_set_of_paths(crossings):
+    figure = composition.paths_figure({"data": crossings[0], "again": crossings[0]}, crossings[1])
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes] == ["data", "again"]
+    assert "100% opposite" in figure.axes[0].get_title()
+
+
+def test_the_study_compares_both_ways_with_the_data(tmp_path):
+    tiny = replace(MODEL, width=16, depth=1, num_heads=2)
+    settings = composition.Settings(steps=2, rollouts=4, crossings=20, pieces=(HALF,), sampling_steps=1, model=tiny)
+    findings = composition.study(settings, Run(seed=1, device="cpu", output=tmp_path))
+    (rows,) = findings.tables.values()
+    assert [(row["paths"], row["steps per plan"]) for row in rows] == [
+        ("data", "-"),
+        ("plans once", CROSSING_STEPS),
+        ("with memory", HALF),
+        ("without memory", HALF),
+    ]
+    assert rows[0]["opposite"].value == 1 and markdown_table(rows)
+    for row in rows:
+        assert sum(row[name].value for name in (*composition.TURNS, "elsewhere")) == pytest.approx(1)
+    assert len(findings.figures["paths"].axes) == 3
