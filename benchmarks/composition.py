@@ -86,7 +86,7 @@ class Settings:
 
 
 FULL = Settings(steps=6000, rollouts=400)
-QUICK = Settings(steps=3000, rollouts=40)
+QUICK = Settings(steps=2500, rollouts=40)
 
 
 def study(settings: Settings, run: Run) -> Findings:
@@ -223,7 +223,7 @@ def pieces_of(paths: Paths, steps: int) -> Float[np.ndarray, "piece piece_time 2
 def paths_figure(panels: dict[str, Paths], corner: Corners) -> Figure:
     """Return one panel per set of paths, coloured by the corner where a path begins (the paper's figure of §4.3)."""
     size = (PANEL_INCHES * len(panels), PANEL_INCHES + TITLE_INCHES)
-    figure = Figure(figsize=size, layout="constrained", dpi=DOTS_PER_INCH)
+    figure = Figure(figsize=size, layout="compressed", dpi=DOTS_PER_INCH)
     for axes, (title, paths) in zip(figure.subplots(1, len(panels)), panels.items()):
         _draw_paths(axes, paths[:SHOWN_PATHS], corner)
         found = ends(paths, corner)
