@@ -17,12 +17,13 @@ from matplotlib.figure import Figure
 
 from dfplan.benchmarks.evaluation import Evaluation
 from dfplan.benchmarks.figures import save_figure
+from dfplan.benchmarks.outputs import own_folder
 from dfplan.benchmarks.report import COLUMNS, estimates, processor, versions
 from dfplan.benchmarks.statistics import Estimate, json_safe
 from dfplan.config import Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, seed_number
+from dfplan.envs.errors import CommandParser, exit_two_on_input_error, seed_number
 from dfplan.envs.files import replaced_together, writable_folder
 from dfplan.training import STATE_NAME, Trainer, saved_recipe
 
@@ -78,7 +79,10 @@ def _command(name: str, description: str, study: Callable, full: Settings, quick
     arguments = parser.parse_args()
     find_device(arguments.device)
     settings = quick if arguments.quick else full
-    run = Run(arguments.seed, arguments.device, _checked_folder(arguments.output, name))
+    folder = own_folder(
+        arguments.output, (RESULTS, REPORT), "this ablation", lambda contents: contents.get("ablation") == name
+    )
+    run = Run(arguments.seed, arguments.device, folder)
     findings = study(settings, run)
     words = ["python", "-m", f"dfplan.benchmarks.{name}", *(["--quick"] if arguments.quick else [])]
     words += ["--seed", str(run.seed)] if run.seed else []
@@ -153,20 +157,3 @@ def _report(name: str, findings: Findings, made_by: dict[str, Any]) -> str:
     parts += [f"![{stem}]({stem}.png)\n" for stem in findings.figures]
     parts += ["Settings: " + ", ".join(f"{key} = {value}" for key, value in made_by["settings"].items()) + "."]
     return "\n".join(parts) + "\n"
-
-
-def _checked_folder(folder: Path, name: str) -> Path:
-    """Return ``folder``, created where missing and found to hold nothing but an earlier run of this ablation."""
-    writable_folder(folder)
-    present = [file for file in (RESULTS, REPORT) if (folder / file).exists()]
-    if present and not _is_earlier_run(folder / RESULTS, name):
-        raise InputError(f"{folder / present[0]} is not from this ablation and stays; choose another --output.")
-    return folder
-
-
-def _is_earlier_run(path: Path, name: str) -> bool:
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(contents, dict) and contents.get("ablation") == name

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,25 @@ def check_output(folder: Path) -> Path:
     Raises:
         InputError: if it cannot be written, or holds a file of one of our names that no earlier run left there.
     """
+    return own_folder(folder, FILES, "dfplan-bench", lambda contents: "format" in contents and "agents" in contents)
+
+
+def own_folder(folder: Path, names: Sequence[str], maker: str, is_ours: Callable[[dict[str, Any]], bool]) -> Path:
+    """Return ``folder``, created where missing and found to hold none of ``names`` but what an earlier run left.
+
+    Args:
+        folder: where results are to go.
+        names: files that a run writes.
+        maker: who writes them, for the message.
+        is_ours: says of the contents of ``results.json`` whether an earlier run of the maker wrote them.
+
+    Raises:
+        InputError: if it cannot be written, or holds such a file from somebody else.
+    """
     writable_folder(folder)
-    present = [name for name in FILES if (folder / name).exists()]
-    if present and not _is_earlier_run(folder / "results.json"):
-        raise InputError(
-            f"{folder / present[0]} is not from dfplan-bench and stays; choose another folder with --output."
-        )
+    present = [name for name in names if (folder / name).exists()]
+    if present and not is_ours(_earlier_results(folder / "results.json")):
+        raise InputError(f"{folder / present[0]} is not from {maker} and stays; choose another folder with --output.")
     return folder
 
 
@@ -92,9 +106,10 @@ def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
                 writer.writerow([agent, episode, *seeds, *(f"{value:.6f}" for value in (*positions[0], *goal)), *cells])
 
 
-def _is_earlier_run(path: Path) -> bool:
+def _earlier_results(path: Path) -> dict[str, Any]:
+    """Return what the file holds, nothing if it is no JSON object."""
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(contents, dict) and "format" in contents and "agents" in contents
+        return {}
+    return contents if isinstance(contents, dict) else {}

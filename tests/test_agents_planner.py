@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,9 @@ def test_one_observation_gives_one_action_and_a_batch_gives_a_batch(agent):
     assert agent.act(np.stack([START, START])).shape == (2, 2)
 
 
-def test_an_episode_is_the_same_alone_and_beside_others(agent):
+@pytest.mark.parametrize("settings", [{}, {"history": 2, "open_loop_horizon": 3}])
+def test_an_episode_is_the_same_alone_and_beside_others(agent, settings):
+    agent.config = replace(agent.config, **settings)
     observations = np.random.default_rng(0).normal(size=(3, 10, 4))
     agent.reset(goal=np.stack([GOAL, GOAL + 1, GOAL]), seed=[5, 6, 7])
     together = np.stack([agent.act(observations[:, step]) for step in range(10)], axis=1)

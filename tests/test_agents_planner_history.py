@@ -66,16 +66,6 @@ def test_a_causal_model_plans_the_same_with_and_without_its_memory(tiny_config, 
     np.testing.assert_allclose(remembering, walked(agent, 11), rtol=1e-4, atol=1e-5)
 
 
-def test_an_episode_with_a_history_is_the_same_alone_and_beside_others(tiny_model):
-    agent = DFPlanner(tiny_model, PlannerConfig(history=2, open_loop_horizon=3))
-    observations = np.random.default_rng(0).normal(size=(3, 10, 4))
-    agent.reset(goal=np.stack([GOAL, GOAL + 1, GOAL]), seed=[5, 6, 7])
-    together = np.stack([agent.act(observations[:, step]) for step in range(10)], axis=1)
-    agent.reset(goal=GOAL + 1, seed=6)
-    alone = np.stack([agent.act(observations[1, step]) for step in range(10)])
-    np.testing.assert_array_equal(together[1], alone)
-
-
 def test_a_history_that_leaves_no_room_for_a_plan_is_refused(tiny_model):
     with pytest.raises(InputError, match="history of 4 tokens leaves a model of 4 no room"):
         DFPlanner(tiny_model, PlannerConfig(history=4))
