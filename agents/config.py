@@ -36,6 +36,11 @@ DIFFUSER = {
 # Next-token diffusion (App. C.8): each token is cleaned entirely before the next. For models trained with the level
 # sampler ``teacher_forcing``. A plan takes ``sampling_steps`` rows for each of its tokens, hence fewer plans.
 TEACHER_FORCING = {"schedule": "autoregressive", "sampling_steps": 3, "open_loop_horizon": 40}
+# The dial between score and speed: ``dfplan-bench --preset``; what each costs and gains is measured by
+# ``python -m dfplan.benchmarks.speed``. The default is ``PlannerConfig()``.
+FAST = {"sampling_steps": 1, "horizon": 40}
+BEST = {"open_loop_horizon": 10}
+PRESETS = {"fast": FAST, "default": {}, "best": BEST}
 GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
 
