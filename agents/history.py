@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dfplan.backbones import Memory
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.memory import questions
 from dfplan.tokens import Trajectories, TrajectoryCodec
 
 Observations = Float[np.ndarray, "batch observation"]
@@ -74,6 +75,13 @@ class Past:
         """The belief in the last token, which holds the present observation."""
         return self.beliefs[-1]
 
+    def of(self, episodes: Int[np.ndarray, " episode"]) -> "Past":
+        """Return the windows of some episodes of the batch."""
+        steps = self.steps
+        if steps is not None:
+            steps = Trajectories(steps.observations[episodes], steps.actions[episodes], steps.rewards[episodes])
+        return Past(self.start[episodes], steps, self.beliefs)
+
     def tokens(self, codec: TrajectoryCodec) -> Float[Tensor, "batch time channel"]:
         """Return the clean tokens [start, history]."""
         device = codec.mean.device
@@ -125,24 +133,32 @@ class Recollection:
 
     def __init__(self):
         self.memory: Memory | None = None
+        self.questions: tuple[Tensor, Tensor] | None = None  # the sequences remembered, and their levels
 
     def of(
-        self, model: DiffusionForcing, tokens: Float[Tensor, "batch time channel"], levels: Int[Tensor, " time"]
+        self,
+        model: DiffusionForcing,
+        tokens: Float[Tensor, "batch time channel"],
+        levels: Int[Tensor, " time"],
+        goal_strength: float = 1.0,
     ) -> Memory:
-        """Return the memory of given tokens.
+        """Return the memory of given tokens, or rather of the ``questions`` that begin with them.
 
         The last one is extended if they go on from it (Alg. 2): until the window slides, if whole tokens are executed
         between plans and the goal is known. Otherwise (a masked goal is new noise in every plan) they are run anew,
         once, instead of in every row of the scheduling matrix.
         """
-        levels = levels.expand(len(tokens), -1)
-        if self.memory is None or not self._goes_on(tokens, levels):
-            self.memory = model.remember(tokens, levels)
+        asked, asked_levels = questions(model, tokens, levels, goal_strength)
+        if self.memory is None or not self._goes_on(asked, asked_levels):
+            self.memory = model.remember(asked, asked_levels)
         elif tokens.shape[1] > self.memory.time:
             new = slice(self.memory.time, None)
-            self.memory = model.remember(tokens[:, new], levels[:, new], self.memory)
+            self.memory = model.remember(asked[:, new], asked_levels[:, new], self.memory)
+        self.questions = asked, asked_levels
         return self.memory
 
     def _goes_on(self, tokens: Tensor, levels: Tensor) -> bool:
-        old = slice(0, self.memory.time)
-        return torch.equal(tokens[:, old], self.memory.tokens) and torch.equal(levels[:, old], self.memory.levels)
+        return all(
+            torch.equal(new[:, : self.memory.time], old)
+            for new, old in zip((tokens, levels), self.questions, strict=True)
+        )

@@ -22,17 +22,26 @@ def level_matrix(
 ) -> Int[Tensor, "row time"]:
     """Return the levels (row, time) of [goal, start, history, plan, beyond].
 
-    The goal keeps its level; start and history have that of their beliefs. The sequence is as long as in training:
-    what lies beyond the horizon is masked by the last level (App. C.1).
+    The goal keeps its level; start and history have that of their beliefs. What lies beyond the horizon is masked by
+    the last level (App. C.1).
     """
     planned = scheduling_matrix(
         config.schedule, num_tokens, config.sampling_steps, model.num_levels, config.uncertainty_scale
     )
     goal = torch.full((len(planned), 1), 0 if goal_known else model.num_levels)
     given = torch.stack([belief.column(planned[:, 0], model.num_levels) for belief in beliefs], dim=1)
-    length = FIRST_PLANNED + model.num_tokens
-    beyond = torch.full((len(planned), length - 1 - len(beliefs) - num_tokens), model.num_levels)
+    stop = 1 + len(beliefs) + num_tokens
+    beyond = torch.full((len(planned), sequence_length(model, config, stop) - stop), model.num_levels)
     return torch.cat([goal, given, planned, beyond], dim=1)
+
+
+def sequence_length(model: ModelConfig, config: PlannerConfig, stop: int) -> int:
+    """Return how many tokens a sequence has whose plan stops before position ``stop``.
+
+    A causal model sees nothing of what lies beyond, so that the sequence ends with the plan. It is as long as in
+    training for any other model, and for guides, which score what the model expects beyond the horizon too.
+    """
+    return stop if model.causal and config.guide is None else FIRST_PLANNED + model.num_tokens
 
 
 def first_row(
@@ -41,11 +50,12 @@ def first_row(
     """Return the sequences before sampling: what is given at its level, noise elsewhere.
 
     Observations are scaled to the level at which they are believed; their own errors stand in for that level's noise.
-    Of what is missing (level K) nothing is left: it is noise.
+    Of what is missing (level K) nothing is left: it is noise. As much is drawn for a short sequence as for a long one,
+    whose beginning it is then.
     """
-    codec, num_levels = model.codec, model.config.num_levels
-    tokens = draw_noise((len(levels), model.config.token_dim), streams, levels.device)
-    tokens = tokens * codec.used_channels(len(levels) - FIRST_PLANNED)
+    codec, config, num_levels = model.codec, model.config, model.config.num_levels
+    noise = draw_noise((FIRST_PLANNED + config.num_tokens, config.token_dim), streams, levels.device)
+    tokens = noise[:, : len(levels)] * codec.used_channels(len(levels) - FIRST_PLANNED)
     if levels[GOAL] == 0:
         tokens[:, GOAL] = codec.encode_goal(goal)[:, 0]
     given = slice(START, FIRST_PLANNED + past.num_tokens)
@@ -68,15 +78,17 @@ def guidance_of(config: PlannerConfig, codec: TrajectoryCodec, goal: Goals, plan
     in_painting = None
     if config.in_paint_goal:
         _need(goal, "in_paint_goal")
-        in_painting = arrival(codec, goal, planned.stop - 1)
+        in_painting = arrival(codec, goal, planned.stop - 1, sequence_length(codec.config, config, planned.stop))
     strengths = (config.guidance_scale, config.num_futures, config.goal_strength)
-    return Guidance(guide, *strengths, planned.start, in_painting)
+    return Guidance(guide, *strengths, planned.start, in_painting, config.solver)
 
 
-def arrival(codec: TrajectoryCodec, goal: Float[Tensor, "batch goal"], time: int) -> InPainting:
-    """Return what makes plans stand still at their goals in the token at ``time`` (Diffuser, Janner et al. 2022)."""
+def arrival(codec: TrajectoryCodec, goal: Float[Tensor, "batch goal"], time: int, length: int) -> InPainting:
+    """Return what makes plans stand still at their goals in the token at ``time`` (Diffuser, Janner et al. 2022).
+
+    Sequences have ``length`` tokens.
+    """
     token, known = codec.encode_arrival(goal)
-    length = FIRST_PLANNED + codec.config.num_tokens
     values = token.new_zeros(len(goal), length, codec.config.token_dim)
     mask = torch.zeros(length, codec.config.token_dim, dtype=torch.bool, device=token.device)
     values[:, time], mask[time] = token, known

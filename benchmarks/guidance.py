@@ -101,7 +101,7 @@ def _agent(maze: str, settings: Settings, run: Run, **changed) -> DFPlanner:
     own = {"sampling_steps": settings.sampling_steps, "open_loop_horizon": settings.open_loop_horizon}
     if changed.get("guidance_scale") == 0.0:
         changed |= {"guide": None}
-    return DFPlanner.load(f"maze2d-{maze}", run.device, **(MONTE_CARLO_GUIDANCE | own | changed))
+    return DFPlanner.load(f"maze2d-{maze}-recorded", run.device, **(MONTE_CARLO_GUIDANCE | own | changed))
 
 
 def _variances(maze: str, settings: Settings, run: Run) -> list[Row]:
@@ -113,8 +113,8 @@ def _variances(maze: str, settings: Settings, run: Run) -> list[Row]:
     guide = squashed_goal_distance(
         torch.tensor(goal[None], dtype=torch.float32, device=tokens.device), model.config.frame_stack
     )
-    tokens = tokens.expand(settings.repeats, -1, -1)
-    x0 = predict(model, tokens, levels)
+    tokens = tokens.expand(settings.repeats, -1, -1).clone().requires_grad_()
+    x0, _ = predict(model, tokens, levels)
     committed = about_to_be_committed(levels, model.config.num_levels)
     rows = []
     for futures in (number for number in settings.futures if number > 1):  # a single future is the sequence itself

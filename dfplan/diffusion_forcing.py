@@ -1,12 +1,10 @@
 """Diffusion Forcing: a sequence model trained with an independent noise level per token (Alg. 1)."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dfplan.backbones import BACKBONES, Memory, State
+from dfplan.backbones import BACKBONES, Memory
 from dfplan.config import ModelConfig
 from dfplan.envs.errors import InputError, choose
 from dfplan.likelihood import BoundSettings, bound_matrix, elbo
@@ -30,31 +28,28 @@ class DiffusionForcing(nn.Module):
         self, noisy: Float[Tensor, "batch time channel"], levels: Int[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time channel"]:
         """Return the clean tokens expected behind ``noisy`` tokens, each at its own level."""
-        return self.continued(noisy, levels)[0]
+        return self.backbone(noisy, levels)[0]
 
     def continued(
         self,
         noisy: Float[Tensor, "batch time channel"],
-        levels: Int[Tensor, "batch time"],
-        state: State | None = None,
-    ) -> tuple[Float[Tensor, "batch time channel"], State | None]:
-        """Return x0 of tokens that follow those behind ``state``, and the state after them (None unless causal).
+        levels: Int[Tensor, "#batch time"],
+        memory: Memory | None = None,
+        keep: int = 0,
+    ) -> tuple[Float[Tensor, "batch time channel"], Memory | None]:
+        """Return x0 of tokens that follow those remembered, and the memory extended by the first ``keep`` of them.
 
-        Small batches are filled up with copies where that makes the backbone predict a sequence the same to the last
-        bit alone and beside others.
+        A model that is not causal remembers nothing: its memory is None.
         """
-        batch, time, _ = noisy.shape
-        copies = math.ceil(self.backbone.STEADY_ROWS / (batch * time))
-        if state is not None:
-            state = tuple(part.repeat(copies, *[1] * (part.ndim - 1)) for part in state)
-        x0, state = self.backbone(noisy.repeat(copies, 1, 1), levels.repeat(copies, 1), state)
-        return x0[:batch], None if state is None else tuple(part[:batch] for part in state)
+        if not self.config.causal:
+            return self.predict_x0(noisy, levels.expand(len(noisy), -1)), None
+        return self.backbone(noisy, levels, memory, keep)
 
     @torch.no_grad()
     def remember(
         self,
         tokens: Float[Tensor, "batch time channel"],
-        levels: Int[Tensor, "batch time"],
+        levels: Int[Tensor, "#batch time"],
         memory: Memory | None = None,
     ) -> Memory:
         """Return ``memory`` extended by known tokens: the posterior update by what was executed and seen (Alg. 2).
@@ -69,10 +64,7 @@ class DiffusionForcing(nn.Module):
         """
         if not self.config.causal:
             raise InputError("only a causal model remembers tokens; this one was trained with causal=False.")
-        _, state = self.continued(tokens, levels, None if memory is None else memory.state)
-        if memory is not None:
-            tokens, levels = torch.cat([memory.tokens, tokens], dim=1), torch.cat([memory.levels, levels], dim=1)
-        return Memory(tokens, levels, state)
+        return self.continued(tokens, levels, memory, keep=tokens.shape[1])[1]
 
     def loss(
         self,

@@ -6,10 +6,13 @@ A level k counts from 0 (clean) to ``num_levels`` = K (pure noise). Each token o
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dfplan.envs.errors import choose
+
+Tokens = Float[Tensor, "batch time channel"]
+Levels = Int[Tensor, " time"]
 
 
 def cosine_alpha_bar(time: Float[Tensor, " level"]) -> Float[Tensor, " level"]:
@@ -69,6 +72,32 @@ def ddim_step(
     noise = (noisy - signal * x0) / spread.clamp_min(1e-6)
     moved = next_alpha_bar.sqrt()[:, None] * x0 + (1 - next_alpha_bar).sqrt()[:, None] * noise
     return torch.where((alpha_bar == next_alpha_bar)[:, None], noisy, moved)
+
+
+def first_order(x0: Tokens, last_x0: Tokens, last_levels: Levels, levels: Levels, next_levels: Levels) -> Tokens:
+    """Return ``x0``: a DDIM step aims at what is predicted where it begins."""
+    return x0
+
+
+def second_order(x0: Tokens, last_x0: Tokens, last_levels: Levels, levels: Levels, next_levels: Levels) -> Tokens:
+    """Return x0 half-way through each token's step, on the line through its last two predictions.
+
+        x0 + (x0 - last x0) (k - k_next) / (2 (k_last - k))
+
+    With it a DDIM step is one of DPM-Solver++(2M) (Lu et al. 2022, Alg. 2), except that they extrapolate over the
+    log-SNR. That is infinite at pure noise and at level 0, so the first two of its steps and the last are of first
+    order: all there are in a plan of three. Over levels k only the first and the last are, and tokens at rest before.
+    """
+    ratio = (levels - next_levels) / (2 * (last_levels - levels))  # infinite where the token was at rest
+    ratio = torch.where((last_levels > levels) & (next_levels > 0), ratio, 0.0)[:, None]
+    return x0 + ratio * (x0 - last_x0)
+
+
+# What a step of the sampler aims at, given the predictions of the last row and this, and the levels of three rows.
+SOLVERS: dict[str, Callable[[Tokens, Tokens, Levels, Levels, Levels], Tokens]] = {
+    "ddim": first_order,
+    "multistep": second_order,
+}
 
 
 def draw_noise(shape: tuple[int, ...], generators: list[torch.Generator], device) -> Float[Tensor, "batch ..."]:

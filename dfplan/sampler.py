@@ -3,20 +3,25 @@
 A sequence is [goal, start, tokens]; whatever is known keeps a constant level in its column of the matrix and is never
 written to. What is given but doubted (§4.4) has a column that falls, and is inferred together with the plan, but only
 planned tokens are guided.
+
+To a causal model a token that has reached its last level is as good as known: it is looked at once more and then
+remembered, and tokens behind the last that moves in a row are not looked at, unless somebody asks for them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dfplan.backbones import Memory
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import choose
 from dfplan.guidance import Guide
-from dfplan.noise import add_noise, ddim_step, draw_noise
-from dfplan.tokens import FIRST_PLANNED, GOAL
+from dfplan.memory import Foresight, columns_at_work, predict
+from dfplan.noise import SOLVERS, add_noise, ddim_step, draw_noise
+from dfplan.tokens import FIRST_PLANNED
 
 Tokens = Float[Tensor, "batch time channel"]
 
@@ -36,9 +41,10 @@ class InPainting:
     values: Float[Tensor, "batch time channel"]
     mask: Bool[Tensor, "time channel"]
 
-    def into(self, x0: Tokens) -> Tokens:
-        """Return ``x0`` with the known values in their places."""
-        return torch.where(self.mask, self.values, x0)
+    def into(self, x0: Float[Tensor, "batch first_tokens channel"]) -> Float[Tensor, "batch first_tokens channel"]:
+        """Return ``x0``, of all tokens or the first ones, with the known values in their places."""
+        time = x0.shape[1]
+        return torch.where(self.mask[:time], self.values[:, :time], x0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Guidance:
             is the former alone.
         first_planned: position in time of the first token that may be guided; executed history stands before it.
         in_painting: what must be in the plan, whatever the model and the guide say.
+        solver: what a row's step aims at, a name in ``dfplan.noise.SOLVERS``.
     """
 
     guide: Guide | None = None
@@ -62,6 +69,7 @@ class Guidance:
     goal_strength: float = 1.0
     first_planned: int = FIRST_PLANNED
     in_painting: InPainting | None = None
+    solver: str = "ddim"
 
 
 def sample(
@@ -71,6 +79,7 @@ def sample(
     generators: list[torch.Generator],
     guidance: Guidance = Guidance(),
     on_row: Callable[[Tokens, Int[Tensor, " time"]], None] | None = None,
+    memory: Memory | None = None,
 ) -> Tokens:
     """Return the sequences after the last row of ``matrix``.
 
@@ -82,50 +91,52 @@ def sample(
         generators: one per sequence, for the futures of Monte-Carlo guidance.
         guidance: how to steer.
         on_row: called with the predicted clean sequences and the levels before every row's step.
+        memory: a causal model's, of tokens at the beginning of these ``questions`` that move in no row.
     """
-    used = model.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)  # the network says anything about padding
-    for levels, next_levels in pairwise(matrix):
-        x0 = predict(model, tokens, levels, guidance.goal_strength) * used
-        if on_row is not None:
-            on_row(x0, levels)
-        if guidance.guide is not None:
-            x0 = x0 + guidance.scale * _guided_shift(model, tokens, x0, levels, guidance, generators)
-        if guidance.in_painting is not None:
-            x0 = guidance.in_painting.into(x0)
-        tokens = ddim_step(tokens, x0, model.alpha_bar[levels], model.alpha_bar[next_levels])
-    return tokens
+    aim = choose("solver", guidance.solver, SOLVERS)
+    in_full = not model.config.causal or guidance.guide is not None or on_row is not None
+    with torch.no_grad(), torch.inference_mode(guidance.guide is None):  # the latter is faster but knows no gradients
+        tokens = tokens.clone()
+        foresight = Foresight(model, tokens, guidance.goal_strength, memory)
+        last_levels, last_target = matrix[0], tokens
+        for levels, next_levels, (settled, moving) in zip(matrix[:-1], matrix[1:], columns_at_work(matrix)):
+            if moving.start == moving.stop and on_row is None:
+                continue
+            # What the model expects, of all tokens that may still matter.
+            guided = guidance.guide is not None and bool(guided_at(levels, model.config.num_levels, guidance).any())
+            noisy = tokens.detach().requires_grad_(guided)
+            with torch.set_grad_enabled(guided):
+                x0 = foresight(noisy, levels, settled, len(levels) if in_full else moving.stop)
+            target = x0.detach()
+            if on_row is not None:
+                on_row(target, levels)
+            # What it is to become instead.
+            if guided:
+                gradient = monte_carlo_gradient(model, noisy, x0, levels, guidance, generators, foresight.memory)
+                target = target + guidance.scale * _shift(model, gradient, levels, guidance)
+            if guidance.in_painting is not None:
+                target = guidance.in_painting.into(target)
+            # One step towards it, for the tokens that move.
+            last, now, then = last_levels[moving], levels[moving], next_levels[moving]
+            aimed_at = aim(target[:, moving], last_target[:, moving], last, now, then)
+            tokens[:, moving] = ddim_step(tokens[:, moving], aimed_at, model.alpha_bar[now], model.alpha_bar[then])
+            last_levels, last_target = levels, target
+    return tokens.clone()  # outside, so that gradients may start from it
 
 
-def predict(
-    model: DiffusionForcing, tokens: Tokens, levels: Int[Tensor, " time"], goal_strength: float = 1.0
-) -> Tokens:
-    """Return x0, extrapolated from the unconditional towards the goal-conditioned prediction by ``goal_strength``.
-
-    The masked goal of the former is shown as the mean of the noise that it is in training.
-    """
-    levels = levels.expand(tokens.shape[0], -1)
-    conditioned = model.predict_x0(tokens, levels)
-    if goal_strength == 1.0:
-        return conditioned
-    masked_tokens, masked_levels = tokens.clone(), levels.clone()
-    masked_tokens[:, GOAL], masked_levels[:, GOAL] = 0, model.config.num_levels
-    unconditional = model.predict_x0(masked_tokens, masked_levels)
-    return unconditional + goal_strength * (conditioned - unconditional)
-
-
-def _guided_shift(
-    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, " time"], guidance: Guidance, generators
-) -> Tokens:
-    """Return by how much a unit of guidance moves x0: (1 − ᾱ) / √ᾱ · ∇ log c, the x0 of ε − √(1 − ᾱ) ∇ log c.
-
-    Pure noise says nothing about x0, nor a gradient about pure noise: tokens at the last level are not moved.
-    """
-    movable = planned_at(levels, guidance.first_planned) & (levels > 0) & (levels < model.config.num_levels)
-    if not movable.any():
-        return torch.zeros_like(x0)
-    gradient = monte_carlo_gradient(model, tokens, x0, levels, guidance, generators)
+def _shift(model: DiffusionForcing, gradient: Tokens, levels: Int[Tensor, " time"], guidance: Guidance) -> Tokens:
+    """Return by how much a unit of guidance moves x0: (1 − ᾱ) / √ᾱ · ∇ log c, the x0 of ε − √(1 − ᾱ) ∇ log c."""
     alpha_bar = model.alpha_bar[levels][:, None]
-    return torch.where(movable[:, None], (1 - alpha_bar) / alpha_bar.clamp_min(1e-12).sqrt() * gradient, 0.0)
+    factor = (1 - alpha_bar) / alpha_bar.clamp_min(1e-12).sqrt()
+    return torch.where(guided_at(levels, model.config.num_levels, guidance)[:, None], factor * gradient, 0.0)
+
+
+def guided_at(levels: Int[Tensor, " time"], num_levels: int, guidance: Guidance) -> Bool[Tensor, " time"]:
+    """Return which tokens a guide moves: planned ones between clean and pure noise.
+
+    Pure noise says nothing about x0, nor a gradient about pure noise.
+    """
+    return planned_at(levels, guidance.first_planned) & (levels > 0) & (levels < num_levels)
 
 
 def planned_at(levels: Int[Tensor, " time"], first_planned: int = FIRST_PLANNED) -> Bool[Tensor, " time"]:
@@ -142,39 +153,66 @@ def about_to_be_committed(
 
 
 def monte_carlo_gradient(
-    model: DiffusionForcing, tokens: Tokens, x0: Tokens, levels: Int[Tensor, " time"], guidance: Guidance, generators
+    model: DiffusionForcing,
+    tokens: Tokens,
+    x0: Tokens,
+    levels: Int[Tensor, " time"],
+    guidance: Guidance,
+    generators: list[torch.Generator],
+    memory: Memory | None = None,
 ) -> Tokens:
     """Return ∇ log c with respect to ``tokens`` (§3.4, App. C.5).
 
     For the tokens about to be committed it is the mean over N futures, in each of which all later uncertain tokens are
     drawn anew. The later tokens have the plain gradient, which is all there is with ``num_futures=1``.
+
+    Args:
+        model: predicts x0.
+        tokens: require a gradient.
+        x0: predicted from them.
+        levels: of the tokens.
+        guidance: how to steer.
+        generators: one per sequence.
+        memory: of the tokens at the beginning that are settled.
     """
-    copies = tokens[:, None]  # (batch, copy, time, channel): the tokens themselves, then their futures
-    if guidance.num_futures > 1:
-        futures = draw_futures(model, tokens, x0, levels, guidance, generators)
-        copies = torch.cat([copies, futures], dim=1)
-    gradients = _gradients(model, copies, levels, guidance)
+    with torch.enable_grad():
+        (plain,) = torch.autograd.grad(_score(model, x0[:, None], guidance), tokens)
     if guidance.num_futures == 1:
-        return gradients[:, 0]
+        return plain
+    futures = draw_futures(model, tokens.detach(), x0.detach(), levels, guidance, generators).requires_grad_()
+    with torch.enable_grad():
+        predicted = _predict_futures(model, futures, x0.detach(), levels, guidance, memory)
+        (gradients,) = torch.autograd.grad(_score(model, predicted, guidance), futures)
     committed = about_to_be_committed(levels, model.config.num_levels, guidance.first_planned)[:, None]
-    return torch.where(committed, gradients[:, 1:].mean(dim=1), gradients[:, 0])
+    return torch.where(committed, gradients.mean(dim=1), plain)
 
 
-def _gradients(
+def _predict_futures(
     model: DiffusionForcing,
-    copies: Float[Tensor, "batch copy time channel"],
+    futures: Float[Tensor, "batch future time channel"],
+    x0: Tokens,
     levels: Int[Tensor, " time"],
     guidance: Guidance,
-) -> Float[Tensor, "batch copy time channel"]:
-    """Return the gradient of each copy's score through the network, all copies in one batch."""
-    batch, num_copies = copies.shape[:2]
-    with torch.enable_grad():
-        flat = copies.flatten(0, 1).detach().requires_grad_()  # (batch * copy, time, channel)
-        predicted = predict(model, flat, levels, guidance.goal_strength).unflatten(0, (batch, num_copies))
-        # The guide knows of one goal per plan, so it is shown one copy of every plan at a time.
-        plans = (model.codec.decode(predicted[:, copy, guidance.first_planned :]) for copy in range(num_copies))
-        (gradient,) = torch.autograd.grad(sum(guidance.guide(plan).sum() for plan in plans), flat)
-    return gradient.unflatten(0, (batch, num_copies))
+    memory: Memory | None,
+) -> Float[Tensor, "batch future time channel"]:
+    """Return x0 of all futures, from one batch; that of the tokens remembered is the same in all."""
+    sizes = futures.shape[:2]
+    if memory is not None:
+        memory = memory.repeat_interleave(sizes[1])
+    later, _ = predict(model, futures.flatten(0, 1), levels, guidance.goal_strength, memory)
+    remembered = x0[:, None, : x0.shape[1] - later.shape[1]].expand(*sizes, -1, -1)
+    return torch.cat([remembered, later.unflatten(0, sizes)], dim=2)
+
+
+def _score(
+    model: DiffusionForcing, x0: Float[Tensor, "batch copy time channel"], guidance: Guidance
+) -> Float[Tensor, ""]:
+    """Return the sum of log c over all copies of all plans.
+
+    The guide knows of one goal per plan, so it is shown one copy of every plan at a time.
+    """
+    plans = (model.codec.decode(copy[:, guidance.first_planned :]) for copy in x0.unbind(dim=1))
+    return sum(guidance.guide(plan).sum() for plan in plans)
 
 
 def draw_futures(

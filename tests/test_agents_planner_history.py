@@ -62,7 +62,7 @@ def test_a_causal_model_plans_the_same_with_and_without_its_memory(tiny_config, 
     model = DiffusionForcing(replace(tiny_config, causal=True)).eval().requires_grad_(False)
     agent = DFPlanner(model, PlannerConfig(history=3, open_loop_horizon=2, **settings))
     remembering = walked(agent, 11)
-    monkeypatch.setattr(agent, "_remembering", lambda *arguments: model)
+    monkeypatch.setattr(agent, "_memory", lambda *arguments: None)
     np.testing.assert_allclose(remembering, walked(agent, 11), rtol=1e-4, atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_the_configurations_level_keeps_the_observation_as_it_is(tiny_model):
 
 def test_the_plans_own_action_is_executed_while_the_observation_is_doubted(agent):
     walked(agent, 3)
-    plan = agent._execution.plan
+    plan = agent._executions.running[0].plan
     np.testing.assert_array_equal(agent.act(START + 5, 1.0), np.clip(plan.actions[0, 3], -1, 1).astype(np.float32))
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dfplan.envs.errors import InputError
-from dfplan.noise import ALPHA_BARS, add_noise, alpha_bar_table, ddim_step, draw_noise
+from dfplan.noise import ALPHA_BARS, SOLVERS, add_noise, alpha_bar_table, ddim_step, draw_noise
 
 
 @pytest.mark.parametrize("schedule", ALPHA_BARS)
@@ -50,3 +50,34 @@ def test_each_row_of_noise_depends_on_its_own_generator_only():
     alone = draw_noise((3, 2), [torch.Generator().manual_seed(7)], "cpu")
     beside = draw_noise((3, 2), [torch.Generator().manual_seed(seed) for seed in (1, 7)], "cpu")
     assert torch.equal(alone[0], beside[1]) and not torch.equal(beside[0], beside[1])
+
+
+def probability_flow_error(solver, steps, mean=2.0, std=0.5):
+    """Distance from where the exact probability flow of N(mean, std²) ends, in all DDIM steps that lead there."""
+    alpha_bar = alpha_bar_table("cosine", 2400).double()
+    noise = torch.tensor([[[1.0], [-0.7], [2.0]]], dtype=torch.float64)
+    ladder = torch.arange(steps, -1, -1)[:, None].expand(-1, 3) * 2400 // steps  # (row, time)
+    tokens, last_x0, last_levels = noise, noise, ladder[0]
+    for levels, next_levels in zip(ladder[:-1], ladder[1:]):
+        now = alpha_bar[levels][:, None]
+        x0 = mean + now.sqrt() * std**2 / (now * std**2 + 1 - now) * (tokens - now.sqrt() * mean)
+        aimed_at = SOLVERS[solver](x0, last_x0, last_levels, levels, next_levels)
+        tokens = ddim_step(tokens, aimed_at, alpha_bar[levels], alpha_bar[next_levels])
+        last_x0, last_levels = x0, levels
+    return (tokens - mean - std * noise).abs().max().item()
+
+
+def test_twice_the_steps_halve_the_error_of_ddim_and_quarter_that_of_the_multistep_solver():
+    errors = {solver: [probability_flow_error(solver, steps) for steps in (20, 40)] for solver in SOLVERS}
+    assert errors["ddim"][0] / errors["ddim"][1] == pytest.approx(2, abs=0.3)
+    assert errors["multistep"][0] / errors["multistep"][1] > 3.5
+    assert all(fine < coarse / 2 for fine, coarse in zip(errors["multistep"], errors["ddim"]))
+
+
+def test_the_multistep_solver_aims_at_x0_half_way_through_the_step_of_each_token():
+    x0, last_x0 = torch.full((1, 5, 1), 3.0), torch.full((1, 5, 1), 2.0)
+    last, now, then = torch.tensor([[10, 10, 8, 8, 8], [8, 8, 8, 8, 4], [4, 0, 6, 8, 3]])
+    aimed_at = SOLVERS["multistep"](x0, last_x0, last, now, then)
+    # A longer step than the last one; the last step; after a rest; at rest; a shorter step than the last one.
+    assert aimed_at[0, :, 0].tolist() == [4.0, 3.0, 3.0, 3.0, 3.125]
+    assert torch.equal(SOLVERS["ddim"](x0, last_x0, last, now, then), x0)

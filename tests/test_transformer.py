@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
-from dfplan.backbones.base import sinusoidal_embedding
-from dfplan.backbones.transformer import Transformer, rotate, time_rotation
+from dfplan.backbones.base import SteadyLinear, sinusoidal_embedding
+from dfplan.backbones.transformer import Transformer, attend, causal_mask, rotate, time_rotation
 
 
 def inputs(config, batch=2, num_tokens=4):
@@ -56,17 +57,55 @@ def test_cached_and_uncached_predictions_of_a_causal_transformer_are_equal(tiny_
     backbone = Transformer(replace(tiny_config, causal=True, depth=2)).eval()
     noisy, levels = inputs(tiny_config, batch=3, num_tokens=6)
     whole, _ = backbone(noisy, levels)
-    state, chunks = None, []
+    memory, chunks = None, []
     for noisy_chunk, levels_chunk in zip(noisy.split(sizes, dim=1), levels.split(sizes, dim=1), strict=True):
-        x0, state = backbone(noisy_chunk, levels_chunk, state)
+        x0, memory = backbone(noisy_chunk, levels_chunk, memory, keep=noisy_chunk.shape[1])
         chunks.append(x0)
     torch.testing.assert_close(torch.cat(chunks, dim=1), whole, rtol=0, atol=1e-5)
-    assert [part.shape for part in state] == [(3, 2, 8, 8)] * 4  # keys and values of two blocks for eight tokens
+    assert memory.time == 8
+    assert [part.shape for part in memory.state] == [(3, 2, 8, 8)] * 4  # keys and values of two blocks, eight tokens
 
 
-def test_a_transformer_without_a_causal_mask_has_no_state_and_takes_none(tiny_config):
+def test_only_the_tokens_that_are_to_be_kept_are_remembered(tiny_config):
+    torch.manual_seed(0)
+    backbone = Transformer(replace(tiny_config, causal=True)).eval()
+    noisy, levels = inputs(tiny_config)
+    whole, memory = backbone(noisy, levels, keep=2)
+    assert memory.time == 2 and [part.shape[2] for part in memory.state] == [2, 2]
+    later, same = backbone(noisy[:, 2:], levels[:, 2:], memory)
+    assert same is memory
+    torch.testing.assert_close(later, whole[:, 2:], rtol=0, atol=1e-5)
+
+
+def test_a_transformer_without_a_causal_mask_remembers_nothing(tiny_config):
     noisy, levels = inputs(tiny_config)
     assert Transformer(tiny_config)(noisy, levels)[1] is None
-    _, state = Transformer(replace(tiny_config, causal=True))(noisy, levels)
-    with pytest.raises(ValueError, match="not causal"):
-        Transformer(tiny_config)(noisy, levels, state)
+    _, memory = Transformer(replace(tiny_config, causal=True))(noisy, levels, keep=1)
+    for attempt in ({"memory": memory}, {"keep": 1}):
+        with pytest.raises(ValueError, match="not causal"):
+            Transformer(tiny_config)(noisy, levels, **attempt)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("seen", [0, 3])
+def test_attention_on_cpus_is_that_of_the_fused_kernel(precision, seen):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, time, 8, dtype=precision) for time in (5, seen + 5, seen + 5))
+    mask = causal_mask(seen, 5, query.device)
+    assert (mask == 0).sum(dim=1).tolist() == [seen + count for count in range(1, 6)]
+    for given in (mask, None):
+        fused = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=None if given is None else given.to(precision)
+        )
+        tolerance = 1e-5 if precision == torch.float32 else 2e-2
+        torch.testing.assert_close(attend(query, key, value, given), fused, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("batch", "time"), [(1, 1), (2, 3), (1, 40)])
+def test_a_linear_layer_transforms_few_rows_as_it_does_many_to_the_last_bit(batch, time):
+    torch.manual_seed(0)
+    layer = SteadyLinear(70, 128).eval()
+    features = torch.randn(50, 2 * time, 70)[:, time:]  # parts of longer sequences
+    together = layer(features)
+    assert torch.equal(layer(features[7 : 7 + batch]), together[7 : 7 + batch])
+    torch.testing.assert_close(together, functional.linear(features, layer.weight, layer.bias))

@@ -6,40 +6,31 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dfplan.config import ModelConfig
 from dfplan.tokens import FIRST_PLANNED
 
 MAX_LEVEL_PERIOD = 10_000.0  # of the sinusoidal embedding of levels
 
-# All that a causal backbone keeps of the tokens it has seen: tensors whose first axis is the batch.
-State = tuple[Tensor, ...]
+STEADY_ROWS_PER_THREAD = 8  # products of fewer rows (below 4 in a thread's share) take other kernels on CPUs
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Known tokens and what a causal backbone keeps of them: the latent of Alg. 2 after its posterior updates.
+    """All that a causal backbone keeps of the first tokens of sequences: the latent of Alg. 2 after its updates.
 
     Attributes:
-        tokens: the tokens seen so far.
-        levels: the levels at which they were seen.
-        state: the backbone's.
+        time: number of tokens seen.
+        state: the backbone's own; the first axis of each part is the batch.
     """
 
-    tokens: Float[Tensor, "batch time channel"]
-    levels: Int[Tensor, "batch time"]
-    state: State
-
-    @property
-    def time(self) -> int:
-        """Number of tokens seen."""
-        return self.tokens.shape[1]
+    time: int
+    state: tuple[Tensor, ...]
 
     def repeat_interleave(self, copies: int) -> "Memory":
-        """Return the memory of a batch in which each row is followed by ``copies`` - 1 copies of itself."""
-        repeated = (part.repeat_interleave(copies, dim=0) for part in (self.tokens, self.levels, *self.state))
-        tokens, levels, *state = repeated
-        return Memory(tokens, levels, tuple(state))
+        """Return the memory of a batch in which each sequence is followed by ``copies`` - 1 copies of itself."""
+        return Memory(self.time, tuple(part.repeat_interleave(copies, dim=0) for part in self.state))
 
 
 def angles(values: Int[Tensor, "*shape"], num_frequencies: int, max_period: float) -> Float[Tensor, "*shape frequency"]:
@@ -54,34 +45,64 @@ def sinusoidal_embedding(levels: Int[Tensor, "*shape"], dim: int) -> Float[Tenso
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
+class SteadyLinear(nn.Linear):
+    """A linear layer whose outputs are the same to the last bit however few rows (tokens) stand beside each other.
+
+    On CPUs, matrix products round otherwise with few rows, or when those of a batch are parts of longer sequences: when
+    a model is used, rows are lined up, and filled up with zeros.
+    """
+
+    def forward(self, features: Float[Tensor, "*shape from"]) -> Float[Tensor, "*shape to"]:
+        """Return the transformed features."""
+        if self.training or features.is_cuda:
+            return super().forward(features)
+        rows = features.flatten(0, -2)
+        number = rows.shape[0]
+        missing = STEADY_ROWS_PER_THREAD * torch.get_num_threads() - number
+        filled = functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
+        return super().forward(filled)[:number].unflatten(0, features.shape[:-1])
+
+
 class Backbone(nn.Module):
     """A network over [goal, start, tokens] that predicts clean tokens from noisy ones and their levels.
 
-    Its ``forward(noisy, levels, state=None)`` returns x0 and the state after these tokens, from which a later call
-    goes on as if it had been shown all tokens at once.
-
-    Attributes:
-        STEADY_ROWS: number of rows (tokens of all sequences) from which on a sequence is predicted the same to the
-            last bit alone and beside others; 1 where no number does that.
+    Its ``forward(noisy, levels, memory=None, keep=0)`` returns x0 of tokens that follow those remembered, as if it had
+    been shown all of them at once, and the memory extended by the first ``keep`` of these tokens. A memory carries no
+    gradient. Levels may be one row for the whole batch.
     """
-
-    STEADY_ROWS = 1
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.embed_token = nn.Linear(config.token_dim, config.width)
+        self.embed_token = SteadyLinear(config.token_dim, config.width)
         self.embed_level = nn.Sequential(
-            nn.Linear(config.width, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
+            SteadyLinear(config.width, config.width), nn.SiLU(), SteadyLinear(config.width, config.width)
         )
+        if config.fine_frequencies:
+            self.embed_fine = SteadyLinear(
+                2 * config.observation_dim * config.fine_frequencies, config.width, bias=False
+            )
         self.embed_role = nn.Parameter(torch.randn(FIRST_PLANNED + 1, config.width))  # goal, start, planned token
 
     def embed(
         self,
         noisy: Float[Tensor, "batch time channel"],
-        levels: Int[Tensor, "batch time"],
+        levels: Int[Tensor, "#batch time"],
         times: Int[Tensor, " time"],
     ) -> Float[Tensor, "batch time width"]:
         """Return the embedded tokens, which stand at ``times`` in their sequence."""
         level = self.embed_level(sinusoidal_embedding(levels, self.config.width))
-        return self.embed_token(noisy) + level + self.embed_role[times.clamp_max(FIRST_PLANNED)]
+        embedded = self.embed_token(noisy) + level + self.embed_role[times.clamp_max(FIRST_PLANNED)]
+        return embedded + self._embed_fine(noisy, times) if self.config.fine_frequencies else embedded
+
+    def _embed_fine(
+        self, noisy: Float[Tensor, "batch time channel"], times: Int[Tensor, " time"]
+    ) -> Float[Tensor, "batch time width"]:
+        """Return embedded sines and cosines of goal and start, zeros for planned tokens (Tancik et al. 2020).
+
+        An action that holds the goal turns on a hundredth of the maze, to which a linear embedding is nearly blind.
+        """
+        octaves = torch.pi * 2.0 ** torch.arange(self.config.fine_frequencies, device=noisy.device)
+        angle = (noisy[..., : self.config.observation_dim, None] * octaves).flatten(-2)
+        is_given = (times < FIRST_PLANNED)[:, None]
+        return self.embed_fine(torch.cat([angle.sin(), angle.cos()], dim=-1) * is_given)

@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dfplan.backbones.base import Backbone, State
+from dfplan.backbones.base import Backbone, Memory
 from dfplan.config import ModelConfig
 
 EXPANSION = 4  # hidden units of a residual block, in widths
+
+Latent = Float[Tensor, "layer batch width"]
 
 
 class ResidualBlock(nn.Module):
@@ -58,18 +60,31 @@ class CausalRNN(Backbone):
     def forward(
         self,
         noisy: Float[Tensor, "batch time channel"],
-        levels: Int[Tensor, "batch time"],
-        state: State | None = None,
-    ) -> tuple[Float[Tensor, "batch time channel"], State]:
-        """Return the prediction of the clean tokens, and the state: tokens seen, and the latent after the last.
+        levels: Int[Tensor, "#batch time"],
+        memory: Memory | None = None,
+        keep: int = 0,
+    ) -> tuple[Float[Tensor, "batch time channel"], Memory | None]:
+        """Return the prediction of the clean tokens, and the memory: the latent after the last token remembered.
 
-        Without a state the latent is z_0 = 0.
+        Without a memory the latent is z_0 = 0.
         """
-        batch, time, _ = noisy.shape
-        seen, latent = (0, None) if state is None else (int(state[0][0]), state[1].transpose(0, 1).contiguous())
-        times = torch.arange(seen, seen + time, device=noisy.device)
+        seen, latent = (0, None) if memory is None else (memory.time, memory.state[0].transpose(0, 1).contiguous())
+        times = torch.arange(seen, seen + noisy.shape[1], device=noisy.device)
         features = self.encoder(self.embed(noisy, levels, times))
-        latents, last = self.latent(self.features_norm(features), latent)  # last: (layer, batch, width)
+        latents, kept = self._latents(self.features_norm(features), latent, keep)
+        if keep:
+            memory = Memory(seen + keep, (kept.transpose(0, 1).detach(),))
         hidden = self.head(features + self.embed_latent(latents))
-        counts = torch.full((batch,), seen + time, device=noisy.device)
-        return self.output(self.output_norm(hidden)), (counts, last.transpose(0, 1))
+        return self.output(self.output_norm(hidden)), memory
+
+    def _latents(
+        self, features: Float[Tensor, "batch time width"], latent: Latent | None, keep: int
+    ) -> tuple[Float[Tensor, "batch time width"], Latent | None]:
+        """Return z_t of all tokens, and the latent of all layers after the first ``keep`` of them."""
+        if not keep:
+            return self.latent(features, latent)[0], latent
+        first, later = features.tensor_split([keep], dim=1)
+        latents, kept = self.latent(first, latent)
+        if later.shape[1]:
+            latents = torch.cat([latents, self.latent(later, kept)[0]], dim=1)
+        return latents, kept
