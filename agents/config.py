@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from dfplan.agents.controllers import CONTROLLERS
+from dfplan.agents.candidates import SELECTIONS
+from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD
 from dfplan.agents.observations import checked_share
 from dfplan.envs.errors import InputError, choose, unknown_name
 from dfplan.guidance import goal_distance, squashed_goal_distance
+from dfplan.noise import SOLVERS
 from dfplan.schedules import SCHEDULES
 
 MODES = ("planner", "policy")
@@ -41,6 +43,8 @@ TEACHER_FORCING = {"schedule": "autoregressive", "sampling_steps": 3, "open_loop
 FAST = {"sampling_steps": 1, "horizon": 40}
 BEST = {"open_loop_horizon": 10}
 PRESETS = {"fast": FAST, "default": {}, "best": BEST}
+# What suits plans that are as slow as the recorded demonstrations; the defaults suit those of re-executed ones.
+BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40}, "re-executed": {}}
 GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
 
@@ -55,6 +59,7 @@ class PlannerConfig:
         open_loop_horizon: steps executed before replanning, at most the plan's; None plans once and holds the last
             planned state when the plan is over.
         sampling_steps: denoising steps of each token.
+        solver: what a denoising step aims at, a name in ``dfplan.noise.SOLVERS``.
         schedule: a name in ``dfplan.schedules.SCHEDULES``, or an array (row, token) of levels.
         uncertainty_scale: sampling steps by which a token lags behind its predecessor, in schedules that know it.
         observation_level: the level at which observations are shown to the model, as a share of K, while the plan is
@@ -68,6 +73,13 @@ class PlannerConfig:
         guide: None, or a name in ``GOAL_GUIDES``, or a callable that scores plans (see ``dfplan.guidance``).
         guidance_scale: factor on the gradient of the guide.
         num_futures: N of Monte-Carlo guidance.
+        candidates: plans made for each decision, of which the best is followed.
+        selection: what the best of several candidates is, a name in ``dfplan.agents.candidates.SELECTIONS``.
+        replan_error: distance of the observed position from the planned one, in environment units, beyond which the
+            plan is given up before its time; None trusts the clock. Each episode of a batch decides for itself.
+        warm_start: level, as a share of K, to which the rest of the last plan is noised to begin the next one from;
+            None begins from pure noise. Rows of the schedule above that level are left out.
+        pursuit_lookahead: steps of the plan by which the controller ``pursuit`` aims ahead.
 
     Raises:
         InputError: if a name is unknown or a number out of range.
@@ -78,6 +90,7 @@ class PlannerConfig:
     horizon: int | None = None
     open_loop_horizon: int | None = 20
     sampling_steps: int = 3
+    solver: str = "ddim"
     schedule: object = "full_sequence"
     uncertainty_scale: float = 1.0
     observation_level: float = 0.0
@@ -88,18 +101,25 @@ class PlannerConfig:
     guide: object = None
     guidance_scale: float = 1.0
     num_futures: int = 1
+    candidates: int = 1
+    selection: str = "consistency"
+    replan_error: float | None = None
+    warm_start: float | None = None
+    pursuit_lookahead: int = LOOKAHEAD
 
     def __post_init__(self):
         if self.mode not in MODES:
             raise unknown_name("mode", self.mode, MODES)
         choose("controller", self.controller, CONTROLLERS)
+        choose("selection", self.selection, SELECTIONS)
+        choose("solver", self.solver, SOLVERS)
         if isinstance(self.guide, str):
             choose("guide", self.guide, GOAL_GUIDES)
         if isinstance(self.schedule, str):
             choose("schedule", self.schedule, SCHEDULES)
         if not self.uncertainty_scale >= 0:
             raise InputError(f"uncertainty_scale must be at least 0, not {self.uncertainty_scale}.")
-        for name in ("sampling_steps", "num_futures"):
+        for name in ("sampling_steps", "num_futures", "candidates", "pursuit_lookahead"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("open_loop_horizon", "horizon"):
@@ -107,6 +127,16 @@ class PlannerConfig:
                 raise InputError(f"{name} must be at least 1 step, not {getattr(self, name)}.")
         if not isinstance(self.history, int) or self.history < 0:
             raise InputError(f"history must be a whole number of tokens, 0 or more, not {self.history}.")
+        if self.replan_error is not None:
+            if not self.replan_error > 0:
+                raise InputError(f"replan_error must be a distance above 0, not {self.replan_error}.")
+            if self.history:
+                raise InputError(
+                    f"a history of {self.history} tokens needs plans made together; leave out replan_error "
+                    f"({self.replan_error}), by which each episode plans when it needs to."
+                )
+        if self.warm_start is not None and not checked_share(self.warm_start, "warm_start"):
+            raise InputError("warm_start must be above 0: a last plan without noise would never change.")
         if self.mode == "policy" and (self.in_paint_goal or self.open_loop_horizon is None):
             raise InputError("a policy plans one token: neither in_paint_goal nor open_loop_horizon=None fits it.")
         checked_share(self.observation_level, "observation_level")

@@ -1,5 +1,8 @@
 """Controllers: from a plan and what is observed to an action. One is made for each plan and follows it step by step.
 
+It also knows how far its plan is followed: what is left of it when it is time to plan anew, and whether the world is
+where the plan has it.
+
 The trackers know the point mass as far as any engineer would: the first half of an observation is a position, the
 second its velocity, and an action pushes along the axes of the position. They know nothing of the maze.
 """
@@ -8,14 +11,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 Actions = Float[np.ndarray, "batch action"]
 Observations = Float[np.ndarray, "batch observation"]
 
 POSITION_GAIN = 10.0  # action per unit of distance, the demonstrator's
 VELOCITY_GAIN = 1.0  # action per unit of velocity, the demonstrator's
-LOOKAHEAD = 40  # steps of the plan by which the pursued point is ahead of the nearest one
+LOOKAHEAD = 25  # steps of the plan by which the pursued point is ahead of the nearest one, unless told otherwise
+HOLD_RADIUS = 0.25  # environment units from its end, within which a plan that stays there only stands still
 SEARCH_WINDOW = 30  # steps of the plan searched for the nearest point; the plan's way may come back near itself later
 
 
@@ -23,33 +27,65 @@ class Controller(Protocol):
     """Follows one batch of plans."""
 
     def __init__(
-        self, observations: Float[np.ndarray, "batch step observation"], actions: Float[np.ndarray, "batch step action"]
+        self,
+        observations: Float[np.ndarray, "batch step observation"],
+        actions: Float[np.ndarray, "batch step action"],
+        lookahead: int,
     ):
-        """Take the planned observations, each after a step, and the planned actions, in environment units."""
+        """Take the planned observations, each after a step, and the planned actions, in environment units.
+
+        ``lookahead`` is for those that pursue a point ahead, in steps of the plan.
+        """
 
     def act(self, observation: Observations) -> Actions:
         """Return the next actions, within [-1, 1]."""
 
+    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return which planned observation each episode is at, and how far it is from that position.
 
-class Diffused:
-    """Executes the plan's own actions, the paper's claim (§4.2); holds the last planned state when they are over."""
+        It changes nothing. Before the first ``act`` there may be none: -1.
+        """
 
-    def __init__(self, observations, actions):
-        self.last_observation, self.actions, self.step = observations[:, -1], actions, 0
+    def keep(self, kept) -> None:
+        """Go on with some of the plans: an index array or mask over the batch."""
+
+
+class _Clocked:
+    """Follows plans on their own clock: one planned step after the other, whatever is observed."""
+
+    def __init__(self, observations, actions, lookahead: int = LOOKAHEAD):
+        self.observations, self.actions, self.step = observations, actions, 0
+
+    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return the planned step that is just over."""
+        last = min(self.step, self.observations.shape[1]) - 1
+        offset = _square_distance(self.observations[:, max(last, 0)], observation)
+        return np.full(len(observation), last), np.sqrt(offset)
+
+    def keep(self, kept) -> None:
+        """Go on with some of the plans."""
+        self.observations, self.actions = self.observations[kept], self.actions[kept]
+
+
+class Diffused(_Clocked):
+    """Executes the plan's own actions, the paper's claim (§4.2), and holds the plan's end once the plan stands still.
+
+    At rest, a planned action near 0 is right for the state that was planned and none other: what is a little off would
+    drift away.
+    """
 
     def act(self, observation: Observations) -> Actions:
         """Return the planned actions of this step."""
-        if self.step >= self.actions.shape[1]:
-            return _push_towards(self.last_observation, observation)
+        planned = self.actions[:, min(self.step, self.actions.shape[1] - 1)]
+        rest = self.observations[:, self.step :]
+        moves = _square_distance(rest, self.observations[:, -1:]) > HOLD_RADIUS**2  # (batch, step)
         self.step += 1
-        return np.clip(self.actions[:, self.step - 1], -1, 1)
+        held = _push_towards(self.observations[:, -1], observation)
+        return np.where(moves.any(axis=1)[:, None], np.clip(planned, -1, 1), held)
 
 
-class ProportionalDerivative:
+class ProportionalDerivative(_Clocked):
     """Tracks the planned positions and velocities on the plan's own clock."""
-
-    def __init__(self, observations, actions):
-        self.observations, self.step = observations, 0
 
     def act(self, observation: Observations) -> Actions:
         """Return the push towards the planned state of this step."""
@@ -59,27 +95,41 @@ class ProportionalDerivative:
 
 
 class Pursuit:
-    """Chases the planned state ``LOOKAHEAD`` steps ahead of the nearest one, as fast as the actuators allow.
+    """Chases the planned state ``lookahead`` steps ahead of the nearest one, as fast as the actuators allow.
 
     The demonstrations, and so the plans, are slower than the actuators; the way is what the plan is needed for, not
     its clock.
     Source: pure pursuit (Coulter 1992), with progress along the way that never goes back.
     """
 
-    def __init__(self, observations, actions):
-        self.observations = observations
-        self.positions = observations[..., : observations.shape[-1] // 2]
+    def __init__(self, observations, actions, lookahead: int = LOOKAHEAD):
+        self.observations, self.lookahead = observations, lookahead
         self.progress = np.zeros(len(observations), dtype=np.int64)
 
     def act(self, observation: Observations) -> Actions:
         """Return the push towards the pursued position and velocity."""
-        position = observation[:, : self.positions.shape[-1]]
-        last = self.positions.shape[1] - 1
-        batch = np.arange(len(position))[:, None]
+        self.progress, _ = self.place(observation)
+        ahead = np.minimum(self.progress + self.lookahead, self.observations.shape[1] - 1)
+        return _push_towards(self.observations[np.arange(len(observation)), ahead], observation)
+
+    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return the nearest planned position, not far ahead of the last one that was."""
+        last = self.observations.shape[1] - 1
+        batch = np.arange(len(observation))
         window = np.minimum(self.progress[:, None] + np.arange(SEARCH_WINDOW), last)  # (batch, window)
-        distance = np.square(self.positions[batch, window] - position[:, None]).sum(axis=-1)
-        self.progress = window[batch[:, 0], distance.argmin(axis=1)]
-        return _push_towards(self.observations[batch[:, 0], np.minimum(self.progress + LOOKAHEAD, last)], observation)
+        offset = _square_distance(self.observations[batch[:, None], window], observation[:, None])
+        nearest = offset.argmin(axis=1)
+        return window[batch, nearest], np.sqrt(offset[batch, nearest])
+
+    def keep(self, kept) -> None:
+        """Go on with some of the plans."""
+        self.observations, self.progress = self.observations[kept], self.progress[kept]
+
+
+def _square_distance(planned: Float[np.ndarray, "*batch observation"], observation) -> Float[np.ndarray, "*batch"]:
+    """Return the squared distance between planned and observed positions, the first halves of observations."""
+    position = slice(0, planned.shape[-1] // 2)
+    return np.square(planned[..., position] - observation[..., position]).sum(axis=-1)
 
 
 def _push_towards(target: Observations, observation: Observations) -> Actions:

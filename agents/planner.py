@@ -9,21 +9,25 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dfplan.agents.config import PlannerConfig
+from dfplan.agents.candidates import best_of
+from dfplan.agents.config import BY_DEMONSTRATIONS, PlannerConfig
+from dfplan.agents.executions import Episodes, Execution, Executions
 from dfplan.agents.history import Belief, History, Past, Recollection
 from dfplan.agents.observations import checked, checked_share, unpacked
-from dfplan.agents.plans import Execution, Plan
+from dfplan.agents.plans import Plan
 from dfplan.agents.seeds import Seeds, episode_seeds
 from dfplan.agents.sequence import first_row, guidance_of, level_matrix, num_known
+from dfplan.agents.warm_start import warm_start
 from dfplan.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_checkpoint
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
-from dfplan.memory import RememberingModel
+from dfplan.memory import Memory
 from dfplan.sampler import sample
 from dfplan.tokens import FIRST_PLANNED, START
 
 Observations = Float[np.ndarray, "batch observation"]
+Goals = Float[np.ndarray, "batch goal"] | None
 
 
 class DFPlanner:
@@ -47,8 +51,10 @@ class DFPlanner:
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str = "auto", **settings) -> "DFPlanner":
-        """Return the agent of a shipped checkpoint, a run's folder, or a file; ``settings`` are fields of
-        ``PlannerConfig``.
+        """Return the agent of a shipped checkpoint, a run's folder, or a file.
+
+        ``settings`` are fields of ``PlannerConfig``; what suits the demonstrations that the checkpoint learned from
+        (``BY_DEMONSTRATIONS``) stands in for those left out.
 
         Raises:
             InputError: if there is no such checkpoint, device or setting, or the file is damaged.
@@ -58,7 +64,8 @@ class DFPlanner:
             raise unknown_name("planner setting", min(unknown), PlannerConfig.__dataclass_fields__)
         file = find_checkpoint(name_or_path)
         model, info = load_checkpoint(file, find_device(device))
-        agent = cls(model, PlannerConfig(**settings), info)
+        own = BY_DEMONSTRATIONS[info.get("demonstrations", "recorded")]
+        agent = cls(model, PlannerConfig(**(own | settings)), info)
         agent.checkpoint = file
         return agent
 
@@ -75,7 +82,7 @@ class DFPlanner:
     @mode.setter
     def mode(self, mode: str) -> None:
         self.config = replace(self.config, mode=mode)
-        self._execution = None
+        self._executions = Executions()
 
     def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
         """Begin an episode, or a batch of them.
@@ -96,7 +103,7 @@ class DFPlanner:
         self._goal = None if goal is None else checked(goal, model.goal_dim, "goal")
         self._seed, self._streams = seed, None
         self._num_steps, self._step = num_steps, 0
-        self._execution: Execution | None = None
+        self._executions = Executions()
         self._history, self._recollection = History(history, model.frame_stack), Recollection()
         self.plan_seconds: list[float] = []
 
@@ -117,9 +124,10 @@ class DFPlanner:
         """
         observations, single = self._observe(observation)
         belief = self._belief(observation_level)
-        if self._execution is None or self._execution.finished:
-            self._execution = Execution(self._timed_plan(observations, belief), self.config)
-        actions, rewards = self._execution.act(observations, belief.doubted)
+        due = self._executions.due(observations, belief.doubted)
+        if len(due):
+            self._executions.add(Execution(self._timed_plan(observations, belief, due), self.config, due))
+        actions, rewards = self._executions.act(observations, belief.doubted)
         self._history.record(observations, belief, actions, rewards)
         self._step += 1
         return actions[0] if single else actions
@@ -142,8 +150,8 @@ class DFPlanner:
         observations, single = self._observe(observation)
         # Copies: looking at a plan moves no random stream of the episode.
         streams = [torch.Generator().set_state(stream.get_state()) for stream in self._streams]
-        past = self._history.window(observations, self._belief(observation_level))
-        plan = self._plan(past, self._num_tokens(horizon), streams, keep_rows)
+        belief, everybody = self._belief(observation_level), np.arange(len(observations))
+        plan = self._plan(observations, belief, everybody, self._num_tokens(horizon), streams, keep_rows)
         return plan.first() if single else plan
 
     def _belief(self, observation_level: float | int | None) -> Belief:
@@ -151,9 +159,9 @@ class DFPlanner:
             return Belief(self.config.observation_level)
         return Belief(checked_share(observation_level, "observation_level"), inferred=True)
 
-    def _timed_plan(self, observations: Observations, belief: Belief) -> Plan:
+    def _timed_plan(self, observations: Observations, belief: Belief, episodes: Episodes) -> Plan:
         start = time.perf_counter()
-        plan = self._plan(self._history.window(observations, belief), self._num_tokens(), self._streams)
+        plan = self._plan(observations, belief, episodes, self._num_tokens(), self._streams)
         self.plan_seconds.append(time.perf_counter() - start)
         return plan
 
@@ -169,14 +177,46 @@ class DFPlanner:
         return min(math.ceil(horizon / model.frame_stack), model.num_tokens - self._history.num_tokens)
 
     @torch.no_grad()
-    def _plan(self, past: Past, num_tokens: int, streams: list[torch.Generator], keep_rows: bool = False) -> Plan:
+    def _plan(
+        self,
+        observations: Observations,
+        belief: Belief,
+        episodes: Episodes,
+        num_tokens: int,
+        streams: list[torch.Generator],
+        keep_rows: bool = False,
+    ) -> Plan:
+        """Return the plans of some episodes of the batch, each the best of its candidates, all made in one batch."""
+        config, rest = self.config, None
+        episodes = np.repeat(episodes, config.candidates)
+        past = self._history.window(observations, belief).of(episodes)
+        goals = None if self._goal is None else self._goal[episodes]
+        if config.warm_start is not None and self._executions.running:
+            num_steps = num_tokens * self.model.config.frame_stack
+            rest = [part[episodes] for part in self._executions.rest(observations, belief.doubted, num_steps)]
+        plan = self._sampled(past, goals, rest, num_tokens, [streams[episode] for episode in episodes], keep_rows)
+        return plan if config.candidates == 1 else best_of(plan, goals, config.candidates, config.selection)
+
+    def _sampled(
+        self,
+        past: Past,
+        goals: Goals,
+        rest: list[np.ndarray] | None,
+        num_tokens: int,
+        streams: list[torch.Generator],
+        keep_rows: bool,
+    ) -> Plan:
+        """Return plans that go on from ``past``, begun from the ``rest`` of the last ones if there is any."""
         model, rows = self.model, []
         first = FIRST_PLANNED + past.num_tokens
         planned = slice(first, first + num_tokens)
-        matrix, tokens, goal = self._question(past, num_tokens, streams)
+        matrix, tokens, goal = self._question(past, goals, num_tokens, streams)
+        if rest is not None:
+            matrix, tokens = warm_start(model, matrix, tokens, planned, rest, self.config.warm_start)
         guidance = guidance_of(self.config, model.codec, goal, planned)
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels, planned))) if keep_rows else None
-        tokens = sample(self._remembering(tokens, matrix, first), tokens, matrix, streams, guidance, on_row)
+        memory = self._memory(tokens, matrix, first)
+        tokens = sample(model, tokens, matrix, streams, guidance, on_row, memory)
         if not torch.isfinite(tokens).all():
             raise InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
         if keep_rows:
@@ -187,25 +227,24 @@ class DFPlanner:
         return Plan(*(part.cpu().numpy() for part in parts), rows)
 
     def _question(
-        self, past: Past, num_tokens: int, streams: list[torch.Generator]
+        self, past: Past, goal: Goals, num_tokens: int, streams: list[torch.Generator]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the scheduling matrix over [goal, start, history, plan, beyond], the sequences before its first step,
         and the goals.
         """
-        model, goal = self.model, self._goal
-        device = model.alpha_bar.device
+        model, device = self.model, self.model.alpha_bar.device
         if goal is not None:
             goal = torch.as_tensor(goal, dtype=torch.float32, device=device)
         goal_known = goal is not None and self.config.goal_token
         matrix = level_matrix(model.config, self.config, goal_known, past.beliefs, num_tokens).to(device)
         return matrix, first_row(model, matrix[0], goal, past, streams), goal
 
-    def _remembering(self, tokens: torch.Tensor, matrix: torch.Tensor, first_planned: int) -> DiffusionForcing:
-        """Return the model; a causal one with a history is spared from running known tokens in every row (Alg. 2)."""
+    def _memory(self, tokens: torch.Tensor, matrix: torch.Tensor, first_planned: int) -> Memory | None:
+        """Return a causal model's memory of the history, which need not be looked at again in every plan (Alg. 2)."""
         if not (self.config.history and self.model.config.causal):
-            return self.model
-        known = num_known(matrix, first_planned)
-        return RememberingModel(self.model, self._recollection.of(self.model, tokens[:, :known], matrix[0, :known]))
+            return None
+        known = slice(0, num_known(matrix, first_planned))
+        return self._recollection.of(self.model, tokens[:, known], matrix[0, known], self.config.goal_strength)
 
     def _present(self, tokens: torch.Tensor, past: Past) -> torch.Tensor:
         """Return the observation of the present: what was inferred, or else as it was given."""
@@ -229,7 +268,7 @@ class DFPlanner:
         if goal is not None:
             goal = checked(goal, self.model.config.goal_dim, "desired_goal")
             if self._goal is None or not np.array_equal(goal, self._goal):
-                self._goal, self._execution = goal, None
+                self._goal, self._executions = goal, Executions()
         single = np.ndim(observation) == 1
         observations = checked(observation, self.model.config.observation_dim, "observation")
         self._prepare(len(observations))

@@ -1,12 +1,9 @@
-"""What the agent intends, and the execution of it step by step (§3.4)."""
+"""What the agent intends (§3.4)."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
-
-from dfplan.agents.config import PlannerConfig
-from dfplan.agents.controllers import CONTROLLERS
 
 
 @dataclass(frozen=True)
@@ -29,42 +26,12 @@ class Plan:
     start: Float[np.ndarray, "*batch observation"]
     rows: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
+    def of(self, episodes) -> "Plan":
+        """Return the plans of some episodes of the batch: an index array or a mask; an integer drops the batch axis."""
+        rows = [(observations[episodes], levels) for observations, levels in self.rows]
+        parts = (part[episodes] for part in (self.observations, self.actions, self.rewards))
+        return Plan(*parts, self.levels, self.start[episodes], rows)
+
     def first(self) -> "Plan":
         """Return the plan of the first episode of the batch, without the batch axis."""
-        rows = [(observations[0], levels) for observations, levels in self.rows]
-        return Plan(self.observations[0], self.actions[0], self.rewards[0], self.levels, self.start[0], rows)
-
-
-class Execution:
-    """Follows one batch of plans until it is time to plan anew."""
-
-    def __init__(self, plan: Plan, config: PlannerConfig):
-        self.plan, self.step = plan, 0
-        self.controller = CONTROLLERS[config.controller](plan.observations, plan.actions)
-        self.num_steps = None  # without an end: the last planned state is held
-        if config.open_loop_horizon is not None:
-            self.num_steps = min(config.open_loop_horizon, plan.actions.shape[1])
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is time to plan anew."""
-        return self.step == self.num_steps
-
-    def act(
-        self, observation: Float[np.ndarray, "batch observation"], doubted: bool
-    ) -> tuple[Float[np.ndarray, "batch action"], Float[np.ndarray, " batch"]]:
-        """Return the actions of this step, and the rewards that the plan expects after them.
-
-        A controller corrects what it sees. A doubted observation is no ground for that: the plan's own actions are
-        executed, and the controller goes on as if all were as planned (§4.4).
-        """
-        last = self.plan.actions.shape[1] - 1
-        planned = min(self.step, last)
-        if doubted:
-            believed = self.plan.observations[:, min(self.step - 1, last)] if self.step else self.plan.start
-            self.controller.act(believed)
-            actions = np.clip(self.plan.actions[:, planned], -1, 1)
-        else:
-            actions = self.controller.act(observation)
-        self.step += 1
-        return actions.astype(np.float32), self.plan.rewards[:, planned]
+        return self.of(0)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from dfplan.agents.controllers import LOOKAHEAD, POSITION_GAIN, Diffused, ProportionalDerivative, Pursuit
 
@@ -11,8 +12,8 @@ def straight_plan(steps=100, speed=0.02):
 
 
 def test_diffused_executes_the_planned_actions_in_order_within_the_limits():
-    actions = np.array([[[0.1, 0.2], [3.0, -3.0]]])
-    controller = Diffused(np.zeros((1, 2, 4)), actions)
+    actions = np.array([[[0.1, 0.2], [3.0, -3.0], [0.0, 0.0]]])
+    controller = Diffused(np.array([[[0.0, 0, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0]]]), actions)
     assert controller.act(np.zeros((1, 4))).tolist() == [[0.1, 0.2]]
     assert controller.act(np.zeros((1, 4))).tolist() == [[1.0, -1.0]]
 
@@ -61,11 +62,45 @@ def test_pursuit_follows_the_planned_velocity_too():
     np.testing.assert_allclose(action, [[0.5, 0.0]], atol=1e-9)
 
 
-def test_diffused_actions_are_those_of_the_plan_and_its_last_state_is_held_afterwards():
-    observations = np.array([[[1.0, 1.0, 0.0, 0.0], [2.0, 1.0, 0.0, 0.0]]])
-    controller = Diffused(observations, np.array([[[0.5, -2.0], [0.25, 0.0]]]))
+def test_diffused_actions_are_those_of_the_plan_until_it_stands_still_and_its_end_is_held():
+    observations = np.array([[[1.0, 1.0, 0.0, 0.0], [1.9, 1.0, 0.5, 0.0], [2.0, 1.0, 0.0, 0.0]]])
+    controller = Diffused(observations, np.array([[[0.5, -2.0], [0.25, 0.0], [0.0, 0.0]]]))
     observed = np.array([[2.02, 1.0, 0.1, 0.0]])
     assert controller.act(observed).tolist() == [[0.5, -1.0]]
-    assert controller.act(observed).tolist() == [[0.25, 0.0]]
-    for _ in range(2):  # 10 * -0.02 - 0.1
+    for _ in range(3):  # 10 * -0.02 - 0.1; from its second state on the plan keeps within the radius of its end
         assert np.allclose(controller.act(observed), [[-0.3, 0.0]])
+
+
+def test_pursuit_aims_as_far_ahead_as_it_is_told():
+    actions = [Pursuit(straight_plan(), None, lookahead).act(np.array([[0.2, 0.0, 0.0, 0.0]])) for lookahead in (1, 4)]
+    np.testing.assert_allclose(np.concatenate(actions)[:, 0], [POSITION_GAIN * 0.02, POSITION_GAIN * 0.08])
+
+
+@pytest.mark.parametrize("controller", [Diffused, ProportionalDerivative])
+def test_followers_of_the_clock_are_where_the_plan_is_after_as_many_steps(controller):
+    follower = controller(straight_plan(steps=3), np.zeros((1, 3, 2)))
+    for index in (-1, 0, 1, 2, 2):
+        place, distance = follower.place(np.array([[0.06, 0.3, 9.0, 9.0]]))
+        assert place.tolist() == [index]
+        follower.act(np.zeros((1, 4)))
+    np.testing.assert_allclose(distance, [0.3])
+
+
+def test_pursuit_is_at_the_nearest_point_of_the_way_and_looking_there_changes_nothing():
+    controller = Pursuit(straight_plan(), None)
+    for _ in range(2):
+        place, distance = controller.place(np.array([[0.2, 0.4, 0.0, 0.0]]))
+        assert place.tolist() == [9] and controller.progress.tolist() == [0]
+        np.testing.assert_allclose(distance, [0.4])
+
+
+@pytest.mark.parametrize("controller", [Diffused, ProportionalDerivative, Pursuit])
+def test_a_controller_goes_on_with_some_of_its_plans_as_if_nothing_had_happened(controller):
+    random = np.random.default_rng(0)
+    plans, actions, states = (random.normal(size=(3, 9, size)) for size in (4, 2, 4))
+    every, some, kept = controller(plans, actions), controller(plans, actions), np.array([True, False, True])
+    for step in range(4):
+        np.testing.assert_array_equal(some.act(states[:, step]), every.act(states[:, step]))
+    some.keep(kept)
+    for step in range(4, 9):
+        np.testing.assert_array_equal(some.act(states[kept, step]), every.act(states[:, step])[kept])

@@ -80,22 +80,25 @@ def counting():
     return Counting(config).eval().requires_grad_(False)
 
 
-def test_a_memory_is_extended_by_new_tokens_only_and_the_same_as_one_made_at_once(counting):
+@pytest.mark.parametrize("goal_strength", [1.0, 1.5])
+def test_a_memory_is_extended_by_new_tokens_only_and_the_same_as_one_made_at_once(counting, goal_strength):
     tokens, levels = torch.randn(3, 5, counting.config.token_dim), torch.tensor([0, 3, 0, 0, 0])
     recollection = Recollection()
     for length in (2, 2, 4, 5):
-        extended = recollection.of(counting, tokens[:, :length], levels[:length])
+        extended = recollection.of(counting, tokens[:, :length], levels[:length], goal_strength)
     assert counting.remembered == (2, 2, 1)
-    at_once = Recollection().of(counting, tokens, levels)
-    assert torch.equal(extended.tokens, tokens) and torch.equal(extended.levels, levels.expand(3, -1))
-    for one, other in zip(extended.state, at_once.state):
+    at_once = Recollection().of(counting, tokens, levels, goal_strength)
+    assert extended.time == at_once.time == 5
+    for one, other in zip(extended.state, at_once.state, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_a_memory_is_made_anew_when_the_window_has_slid_or_a_level_has_changed(counting):
-    tokens, levels = torch.randn(1, 5, counting.config.token_dim), torch.zeros(5, dtype=torch.long)
+def test_a_memory_is_made_anew_when_the_window_has_slid_or_a_level_or_the_batch_has_changed(counting):
+    tokens, levels = torch.randn(2, 5, counting.config.token_dim), torch.zeros(5, dtype=torch.long)
     recollection = Recollection()
     recollection.of(counting, tokens[:, :4], levels[:4])
     recollection.of(counting, tokens[:, 1:], levels[1:])
     recollection.of(counting, tokens[:, 1:], levels[1:] + 2)
-    assert counting.remembered == (4, 4, 4)
+    recollection.of(counting, tokens[:1, 1:], levels[1:] + 2)
+    recollection.of(counting, tokens[:1, 1:3], levels[1:3] + 2)
+    assert counting.remembered == (4, 4, 4, 4, 2)

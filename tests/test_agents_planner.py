@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dfplan.agents import DFPlanner, PlannerConfig
+from dfplan.agents.candidates import SELECTIONS
 from dfplan.agents.config import DIFFUSER, MONTE_CARLO_GUIDANCE, TEACHER_FORCING
 from dfplan.checkpoint import save_checkpoint
 from dfplan.envs.errors import InputError
@@ -25,7 +26,17 @@ def test_one_observation_gives_one_action_and_a_batch_gives_a_batch(agent):
     assert agent.act(np.stack([START, START])).shape == (2, 2)
 
 
-@pytest.mark.parametrize("settings", [{}, {"history": 2, "open_loop_horizon": 3}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"history": 2, "open_loop_horizon": 3},
+        {"candidates": 3},
+        {"candidates": 2, "selection": "arrival", "history": 2},
+        {"replan_error": 1.0, "candidates": 2},
+        {"replan_error": 0.5, "warm_start": 0.5, "controller": "pd", "open_loop_horizon": None},
+    ],
+)
 def test_an_episode_is_the_same_alone_and_beside_others(agent, settings):
     agent.config = replace(agent.config, **settings)
     observations = np.random.default_rng(0).normal(size=(3, 10, 4))
@@ -169,6 +180,13 @@ def test_a_batch_that_changes_within_an_episode_is_refused(agent):
         ({"uncertainty_scale": -1.0}, "at least 0"),
         ({"schedule": "pyramide"}, "did you mean pyramid"),
         ({"observation_level": 2.0}, r"\[0, 1\]"),
+        ({"candidates": 0}, "at least 1"),
+        ({"selection": "arival"}, "did you mean arrival"),
+        ({"replan_error": 0.0}, "distance above 0"),
+        ({"replan_error": 0.3, "history": 2}, "history of 2 tokens needs plans made together"),
+        ({"warm_start": 1.5}, r"\[0, 1\]"),
+        ({"warm_start": 0.0}, "above 0"),
+        ({"pursuit_lookahead": 0}, "at least 1"),
     ],
 )
 def test_impossible_settings_are_answered_in_a_sentence(settings, message):
@@ -265,3 +283,58 @@ def test_an_agent_knows_the_file_it_was_loaded_from(agent, tmp_path):
     agent.save(tmp_path)
     assert agent.checkpoint is None
     assert DFPlanner.load(tmp_path, device="cpu").checkpoint == tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("selection", ["arrival", "consistency", "shortness"])
+def test_of_several_candidates_the_best_is_followed_and_the_first_is_the_plan_without(tiny_model, selection):
+    plans = []
+    for candidates in (1, 2, 8):
+        agent = DFPlanner(tiny_model, PlannerConfig(candidates=candidates, selection=selection))
+        agent.reset(goal=GOAL, seed=0)
+        plans.append(agent.plan(np.stack([START]), keep_rows=True))
+    scores = [SELECTIONS[selection](plan, GOAL[None])[0] for plan in plans]
+    assert scores == sorted(scores) and scores[-1] > scores[0]
+    for plan in plans:
+        assert plan.observations.shape == (1, 8, 4)
+        np.testing.assert_array_equal(plan.rows[-1][0], plan.observations)
+
+
+def test_with_a_replan_error_an_episode_plans_when_it_is_off_its_way_and_not_because_others_are(tiny_model):
+    agent = DFPlanner(tiny_model, PlannerConfig(controller="pd", open_loop_horizon=8, replan_error=3.0))
+    agent.reset(goal=GOAL, seed=0)
+    observations = np.stack([START, START])
+    agent.act(observations)
+    kept = agent._executions.running[0].plan.observations[0]
+    planned = agent._executions.running[0].plan.observations[:, 0]
+    agent.act(planned + np.array([[0.0] * 4, [9.0, 0, 0, 0]]))
+    going_on, renewed = agent._executions.running
+    assert going_on.episodes.tolist() == [0] and renewed.episodes.tolist() == [1] and len(agent.plan_seconds) == 2
+    np.testing.assert_array_equal(going_on.plan.observations[0], kept)
+    assert (going_on.step, renewed.step) == (2, 1)
+
+
+def test_a_warm_start_takes_fewer_rows_and_stays_the_nearer_to_the_last_plan_the_lower_its_level(tiny_model):
+    distances = []
+    for level in (0.01, 0.3, None):
+        agent = DFPlanner(tiny_model, PlannerConfig(controller="pd", open_loop_horizon=2, warm_start=level))
+        agent.reset(goal=GOAL, seed=0)
+        first = agent.plan(START, keep_rows=True)
+        for _ in range(2):
+            agent.act(START)
+        second = agent.plan(START, keep_rows=True)
+        assert len(first.rows) == 4 and len(second.rows) == {0.01: 2, 0.3: 2, None: 4}[level]
+        held = first.observations[[2, 3, 4, 5, 6, 7, 7, 7]]
+        distances.append(np.abs(second.observations - held).mean())
+    assert distances == sorted(distances) and distances[0] < distances[1]
+
+
+def test_a_new_goal_or_mode_has_no_last_plan_to_start_from(tiny_model):
+    agent = DFPlanner(tiny_model, PlannerConfig(warm_start=0.3))
+    agent.reset(seed=0)
+    agent.act({"observation": START, "desired_goal": GOAL})
+    assert len(agent.plan({"observation": START, "desired_goal": GOAL}, keep_rows=True).rows) == 2
+    assert len(agent.plan({"observation": START, "desired_goal": GOAL + 1}, keep_rows=True).rows) == 4
+    agent.act(START)
+    assert len(agent.plan(START, keep_rows=True).rows) == 2
+    agent.mode = "planner"
+    assert len(agent.plan(START, keep_rows=True).rows) == 4

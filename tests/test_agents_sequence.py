@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from dfplan.agents.config import PlannerConfig
 from dfplan.agents.history import Belief, Past
 from dfplan.agents.sequence import arrival, first_row, guidance_of, level_matrix, num_known
 from dfplan.envs.errors import InputError
-from dfplan.tokens import GOAL, START, Trajectories
+from dfplan.tokens import GOAL, START, Trajectories, TrajectoryCodec
 
 CLEAN = Belief()
 
@@ -28,6 +30,22 @@ def test_levels_are_those_of_goal_start_history_plan_and_what_lies_beyond(tiny_c
     assert matrix.tolist() == [[0, 0, 30, 100, 100, 100], [0, 0, 30, 50, 50, 100], [0, 0, 0, 0, 0, 100]]
     unknown = level_matrix(tiny_config, config, False, (Belief(0.02),), num_tokens=4)
     assert (unknown[:, GOAL] == 100).all() and (unknown[:, START] == 2).all()
+
+
+@pytest.mark.parametrize(("settings", "length"), [({}, 5), ({"guide": "goal_distance"}, 6)])
+def test_a_causal_models_sequence_ends_with_the_plan_unless_a_guide_looks_beyond(tiny_config, settings, length):
+    config, beliefs = PlannerConfig(in_paint_goal=True, **settings), (CLEAN, CLEAN)
+    causal = replace(tiny_config, causal=True)
+    assert level_matrix(causal, config, True, beliefs, num_tokens=2).shape[1] == length
+    guidance = guidance_of(config, TrajectoryCodec(causal), torch.zeros(1, 2), slice(3, 5))
+    assert guidance.in_painting.mask.shape[0] == length
+    assert level_matrix(tiny_config, config, True, beliefs, num_tokens=2).shape[1] == 6
+
+
+def test_a_short_sequence_begins_as_a_long_one_does(tiny_model):
+    levels, goal = torch.tensor([0, 0, 100, 100, 100, 100]), torch.zeros(1, 2)
+    long, short = (first_row(tiny_model, levels[:length], goal, past(CLEAN), stream()) for length in (6, 3))
+    assert torch.equal(short, long[:, :3])
 
 
 def test_what_is_given_is_scaled_to_its_level_and_the_rest_is_noise(tiny_model):
@@ -64,7 +82,7 @@ def test_a_memory_can_hold_what_stands_before_the_first_token_to_be_inferred(tin
 
 
 def test_the_goal_is_painted_into_one_token_as_a_state_of_rest(tiny_model):
-    painted = arrival(tiny_model.codec, torch.tensor([[2.0, 3.0]]), time=4)
+    painted = arrival(tiny_model.codec, torch.tensor([[2.0, 3.0]]), time=4, length=6)
     tokens = painted.into(torch.full((1, 6, tiny_model.config.token_dim), 9.0))
     frames = tiny_model.codec.decode(tokens[:, 4:5])
     torch.testing.assert_close(frames.observations, torch.tensor([[[2.0, 3.0, 0.0, 0.0]] * 2]))
