@@ -1,4 +1,7 @@
-"""``dfplan-bench``: compares agents on one maze and writes what they did."""
+"""``dfplan-bench``: compares agents on one maze and writes what they did.
+
+``torchrun --nproc-per-node N -m dfplan.benchmarks.bench ...`` does the same with N processes that share the episodes.
+"""
 
 import shlex
 from argparse import Namespace
@@ -7,6 +10,7 @@ from pathlib import Path
 from dfplan.agents.controllers import CONTROLLERS
 from dfplan.benchmarks.contenders import (
     CONTENDERS,
+    PRESET_NAMES,
     ContenderOptions,
     add_common_arguments,
     check_contenders,
@@ -15,7 +19,8 @@ from dfplan.benchmarks.contenders import (
 )
 from dfplan.benchmarks.evaluation import Conditions, evaluate
 from dfplan.benchmarks.outputs import check_output, write_results
-from dfplan.benchmarks.report import table
+from dfplan.benchmarks.report import counted_episodes, table
+from dfplan.distributed import launched, one_voice, own_device
 from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, positive_integer
 from dfplan.envs.layouts import maze_name
 
@@ -23,26 +28,37 @@ DEFAULT_AGENTS = "planner,policy,waypoint"
 
 
 @exit_two_on_input_error
+@one_voice()
 def main() -> None:
     """Run the command; everything the user gave is checked before anything is computed."""
     arguments = _parser().parse_args()
     maze, agents = maze_name(arguments.maze), _agent_names(arguments.agents)
-    conditions = Conditions(f"maze2d-{maze}-v1", arguments.episodes, arguments.seed, arguments.goal)
-    options = ContenderOptions(conditions.env_id, arguments.checkpoint, arguments.controller, arguments.device)
+    conditions = Conditions(f"maze2d-{maze}-v1", arguments.episodes, arguments.seed, arguments.goal, arguments.seeds)
+    options = ContenderOptions(
+        conditions.env_id,
+        arguments.checkpoint,
+        arguments.controller,
+        own_device(arguments.device),
+        arguments.preset,
+    )
     contenders = make_contenders(agents, options)
     output = check_output(arguments.output or Path("dfplan-bench") / f"maze2d-{maze}")
-    evaluations = {name: evaluate(agent, conditions, name) for name, agent in contenders.items()}
-    configs = {name: described_config(agent) for name, agent in contenders.items()}
-    write_results(output, evaluations, configs, reproducing_command(arguments, maze))
-    print(f"\n{conditions.env_id}, {conditions.goal} goal, {conditions.episodes} episodes; 95% intervals in brackets\n")
-    print(table(evaluations))
-    print(f"\nwritten to {output}")
+    processes = launched()
+    with processes.connected():
+        evaluations = {
+            name: evaluate(agent, conditions, name, processes=processes) for name, agent in contenders.items()
+        }
+    if processes.is_first:
+        configs = {name: described_config(agent, options.preset) for name, agent in contenders.items()}
+        write_results(output, evaluations, configs, reproducing_command(arguments, maze))
+        title = f"{conditions.env_id}, {conditions.goal} goal, {counted_episodes(conditions)}"
+        print(f"\n{title}; 95% intervals in brackets\n\n{table(evaluations)}\n\nwritten to {output}")
 
 
 def reproducing_command(arguments: Namespace, maze: str) -> str:
     """Return the command that gives the same numbers; the output folder does not matter for them."""
     words = ["dfplan-bench", f"maze2d-{maze}"]
-    for flag in ("agents", "episodes", "seed", "goal", "controller", "checkpoint", "device"):
+    for flag in ("agents", "episodes", "seed", "seeds", "goal", "preset", "controller", "checkpoint", "device"):
         value = getattr(arguments, flag)
         if value != _parser().get_default(flag):
             words += [f"--{flag}", str(value)]
@@ -54,7 +70,11 @@ def _parser() -> CommandParser:
     parser = CommandParser(prog="dfplan-bench", description=text)
     add_common_arguments(parser)
     parser.add_argument("--agents", default=DEFAULT_AGENTS, help=f"comma-separated, of {', '.join(CONTENDERS)}")
-    parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes per agent")
+    parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes per agent and seed")
+    parser.add_argument("--seeds", type=positive_integer, default=1, help="how many seeds, from --seed on")
+    parser.add_argument(
+        "--preset", choices=PRESET_NAMES, default="default", help="of agents with a network: score against speed"
+    )
     controllers = ", ".join(CONTROLLERS)
     parser.add_argument("--controller", help=f"from plans to actions, instead of the agent's own: {controllers}")
     parser.add_argument("--output", type=Path, help="folder for the results instead of dfplan-bench/MAZE")

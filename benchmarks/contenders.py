@@ -19,6 +19,8 @@ from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointControl
 from dfplan.envs.errors import CommandParser, InputError, choose, natural_number
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
+PRESET_NAMES = ("fast", "default", "best")  # the keys of agents.config.PRESETS, which cannot be had without torch
+
 
 @dataclass(frozen=True)
 class ContenderOptions:
@@ -29,12 +31,15 @@ class ContenderOptions:
         checkpoint: name, folder or file; None for the one that ships for the maze and the agent.
         controller: how plans become actions; None for the agent's own default.
         device: where networks run.
+        preset: the dial between score and speed, of ``PRESET_NAMES``; an agent's own settings win over it, and
+            ``controller`` over both.
     """
 
     env_id: str
     checkpoint: str | None = None
     controller: str | None = None
     device: str = "auto"
+    preset: str = "default"
 
 
 @dataclass(frozen=True)
@@ -134,35 +139,38 @@ def check_options(options: ContenderOptions) -> None:
             print(f"warning: {warning}", file=sys.stderr)
 
 
-def described_config(agent: Agent) -> dict[str, Any]:
-    """Return the agent's settings and, where it has a network, its checkpoint's file and the maze that it is from."""
+def described_config(agent: Agent, preset: str = "default") -> dict[str, Any]:
+    """Return the agent's settings and, where it has a network, its checkpoint's file, the maze that it is from, and
+    the preset that its settings begin with.
+    """
     config = getattr(agent, "config", None)
     settings = asdict(config) if is_dataclass(config) else {}
     file = getattr(agent, "checkpoint", None)
     if file is None:
         return settings
-    return settings | {"checkpoint": f"{file.parent.name}/{file.name}", "trained_on": agent.info.get("env_id")}
+    origin = {"checkpoint": f"{file.parent.name}/{file.name}", "trained_on": agent.info.get("env_id")}
+    return settings | origin | {"preset": preset}
 
 
-def _learned(preset: str | None = None, level_sampler: str | None = None) -> Callable[[ContenderOptions], Agent]:
-    """Return what makes the agent with a preset of ``dfplan.agents.config``.
+def _learned(own: str | None = None, level_sampler: str | None = None) -> Callable[[ContenderOptions], Agent]:
+    """Return what makes an agent with settings of its own.
 
     Args:
-        preset: its name; None for the planner's defaults.
+        own: their name in ``dfplan.agents.config``; None for the planner, which has none.
         level_sampler: how the agent's own checkpoint was trained; None for the maze's.
     """
 
-    return partial(_load, preset=preset, level_sampler=level_sampler)
+    return partial(_load, own=own, level_sampler=level_sampler)
 
 
 # Networks are imported where they are made, so that help and bad input are answered without waiting for torch.
-def _load(options: ContenderOptions, preset: str | None = None, level_sampler: str | None = None) -> Agent:
+def _load(options: ContenderOptions, own: str | None = None, level_sampler: str | None = None) -> Agent:
     from dfplan.agents import config
     from dfplan.agents.planner import DFPlanner
 
-    settings = getattr(config, preset) if preset else {}
+    settings = choose("preset", options.preset, config.PRESETS) | (getattr(config, own) if own else {})
     if options.controller:
-        settings = settings | {"controller": options.controller}
+        settings |= {"controller": options.controller}
     checkpoint = options.checkpoint or _shipped(options.env_id, level_sampler)
     agent = DFPlanner.load(checkpoint, device=options.device, **settings)
     _check_sizes(agent.model.config, checkpoint, options.env_id)

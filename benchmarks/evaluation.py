@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 from tqdm import tqdm
 
+from dfplan.distributed import ALONE, Processes
 from dfplan.envs.layouts import maze_name
 from dfplan.envs.scores import episode_scores
 
@@ -35,9 +37,10 @@ class Conditions:
 
     Attributes:
         env_id: a registered maze with a vector entry point, such as ``maze2d-large-v1``.
-        episodes: how many episodes, each from its own start.
+        episodes: how many episodes of each seed, each from its own start.
         seed: the start, the goal and the agent's randomness of episode i depend on (seed, i) only.
         goal: ``fixed`` is the maze's own goal, ``random`` draws one per episode (Multi2D).
+        seeds: how many seeds, ``seed`` and those that follow it.
         side_by_side: episodes that run in one batch; changes the speed, not an episode's start, goal or random numbers.
     """
 
@@ -45,11 +48,19 @@ class Conditions:
     episodes: int = 100
     seed: int = 0
     goal: Literal["fixed", "random"] = "fixed"
+    seeds: int = 1
     side_by_side: int = 50
 
     def __post_init__(self):
-        if self.episodes < 1 or self.side_by_side < 1 or self.seed < 0:
-            raise ValueError(f"cannot run {self.episodes} episodes, {self.side_by_side} at a time, seed {self.seed}")
+        if min(self.episodes, self.seeds, self.side_by_side) < 1 or self.seed < 0:
+            counts = f"{self.episodes} episodes, {self.side_by_side} at a time, {self.seeds} seeds"
+            raise ValueError(f"cannot run {counts} from seed {self.seed}")
+
+    @property
+    def cases(self) -> list[tuple[int, int]]:
+        """Seed and number of every episode, seed by seed: the order of all that an ``Evaluation`` holds."""
+        seeds = range(self.seed, self.seed + self.seeds)
+        return [(seed, episode) for seed in seeds for episode in range(self.episodes)]
 
     @property
     def num_steps(self) -> int:
@@ -64,7 +75,7 @@ class Conditions:
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth to compare by; each evaluation is only itself
 class Evaluation:
-    """What one agent did: everything that scores, tables and pictures are made from.
+    """What one agent did: everything that scores, tables and pictures are made from; episodes as in ``cases``.
 
     Attributes:
         conditions: what was asked for.
@@ -91,19 +102,26 @@ def episode_seeds(seed: int, episode: int) -> tuple[int, int]:
     return int(env_seed), int(agent_seed)
 
 
-def evaluate(agent: Agent, conditions: Conditions, label: str = "", timed: bool = True) -> Evaluation:
-    """Return what ``agent`` does in ``conditions.episodes`` episodes, with a progress bar called ``label``.
+def evaluate(
+    agent: Agent, conditions: Conditions, label: str = "", timed: bool = True, processes: Processes = ALONE
+) -> Evaluation:
+    """Return what ``agent`` does in all episodes of ``conditions``, with a progress bar called ``label``.
 
     Scores come from episodes that run side by side. Latency is measured apart from them (``measure_latency``), because
     a batched call divided by its batch says nothing about how long a robot would wait for its plan; not at all unless
-    ``timed``.
+    ``timed``. Several ``processes`` share the episodes, and each returns them all; the first alone shows its progress,
+    and measures latency while the others wait.
     """
-    episodes = range(conditions.episodes)
-    batches = [episodes[first : first + conditions.side_by_side] for first in episodes[:: conditions.side_by_side]]
-    with tqdm(total=conditions.episodes * conditions.num_steps, unit="step", desc=label or None) as progress:
-        parts = [_run_batch(agent, conditions, batch, progress) for batch in batches]
-    goals, paths, rewards = (np.concatenate(part) for part in zip(*parts))
-    plan_seconds, act_seconds = measure_latency(agent, conditions) if timed else (np.empty(0), np.empty(0))
+    cases, at_once = conditions.cases, conditions.side_by_side
+    mine = cases[processes.part(len(cases))]
+    steps = len(mine) * conditions.num_steps
+    with tqdm(total=steps, unit="step", desc=label or None, disable=not processes.is_first) as progress:
+        batches = [mine[first : first + at_once] for first in range(0, len(mine), at_once)]
+        parts = processes.collected([_run_batch(agent, conditions, batch, progress) for batch in batches])
+    goals, paths, rewards = (np.concatenate(part) for part in zip(*chain(*parts)))
+    is_timed = timed and processes.is_first
+    plan_seconds, act_seconds = measure_latency(agent, conditions) if is_timed else (np.empty(0), np.empty(0))
+    processes.wait()
     scores = episode_scores(maze_name(conditions.env_id), rewards)
     return Evaluation(conditions, goals, paths, rewards, scores, plan_seconds, act_seconds)
 
@@ -118,9 +136,9 @@ def measure_latency(
     off after ``LATENCY_SECONDS`` inside the agent.
     """
     with _vector_env(conditions, 1) as env:
-        obs = _reset(env, agent, conditions, range(1))[0]
+        obs = _reset(env, agent, conditions, conditions.cases[:1])[0]
         agent.act(obs)
-        obs = _reset(env, agent, conditions, range(1))[0]
+        obs = _reset(env, agent, conditions, conditions.cases[:1])[0]
         act_seconds, truncated = [], np.zeros(1, bool)
         while not truncated.all() and sum(act_seconds) < LATENCY_SECONDS:
             began = time.perf_counter()
@@ -133,30 +151,30 @@ def measure_latency(
 def first_observation(agent: Agent, conditions: Conditions) -> tuple[Float[np.ndarray, "1 4"], Float[np.ndarray, " 2"]]:
     """Return the first episode's first observation and goal, with the agent reset for it."""
     with _vector_env(conditions, 1) as env:
-        obs, goals = _reset(env, agent, conditions, range(1))
+        obs, goals = _reset(env, agent, conditions, conditions.cases[:1])
     return obs, goals[0]
 
 
 def _run_batch(
-    agent: Agent, conditions: Conditions, episodes: Sequence[int], progress: tqdm
+    agent: Agent, conditions: Conditions, cases: Sequence[tuple[int, int]], progress: tqdm
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return goals (batch, 2), paths (batch, time + 1, 2) and rewards (batch, time) of some episodes side by side."""
-    with _vector_env(conditions, len(episodes)) as env:
-        obs, goals = _reset(env, agent, conditions, episodes)
-        path, rewards, truncated = [obs[:, :2]], [], np.zeros(len(episodes), bool)
+    with _vector_env(conditions, len(cases)) as env:
+        obs, goals = _reset(env, agent, conditions, cases)
+        path, rewards, truncated = [obs[:, :2]], [], np.zeros(len(cases), bool)
         while not truncated.all():  # all episodes of a maze have the same length
             obs, reward, _, truncated, _ = env.step(agent.act(obs))
             path.append(obs[:, :2])
             rewards.append(reward)
-            progress.update(len(episodes))
+            progress.update(len(cases))
     return goals, np.stack(path, axis=1), np.stack(rewards, axis=1)
 
 
 def _reset(
-    env: VectorEnv, agent: Agent, conditions: Conditions, episodes: Sequence[int]
+    env: VectorEnv, agent: Agent, conditions: Conditions, cases: Sequence[tuple[int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return first observations (batch, 4) and goals (batch, 2), with the agent told of the new episodes."""
-    seeds = [episode_seeds(conditions.seed, episode) for episode in episodes]
+    seeds = [episode_seeds(*case) for case in cases]
     obs, info = env.reset(seed=[env_seed for env_seed, _ in seeds], options=conditions.reset_options)
     goals = np.array(info["goal"], dtype=float)
     agent.reset(goal=goals, seed=[agent_seed for _, agent_seed in seeds], num_steps=conditions.num_steps)

@@ -10,8 +10,8 @@ import numpy as np
 
 from dfplan.benchmarks.evaluation import Evaluation, episode_seeds
 from dfplan.benchmarks.figures import executed_paths, save_figure
-from dfplan.benchmarks.report import SCORES, arrivals, estimates, report, versions
-from dfplan.benchmarks.statistics import bootstrap, json_safe, quantiles
+from dfplan.benchmarks.report import SCORES, arrivals, estimates, normalized_by_seed, report, versions
+from dfplan.benchmarks.statistics import Estimate, bootstrap, json_safe, quantiles
 from dfplan.envs.errors import InputError
 from dfplan.envs.files import replaced_together, writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
@@ -65,7 +65,8 @@ def results(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any
     """Return what ``results.json`` holds.
 
     Numbers that do not exist, such as the plan time of an agent without plans, are null. ``first_reach`` has the mean
-    like every score, and beside it the median that tables show.
+    like every score, and beside it the median that tables show. All estimates are over the episodes of all seeds; of
+    several seeds, ``normalized`` also has each one's own.
     """
     conditions = next(iter(evaluations.values())).conditions
     contents = {
@@ -73,6 +74,7 @@ def results(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any
         "env_id": conditions.env_id,
         "episodes": conditions.episodes,
         "seed": conditions.seed,
+        "seeds": conditions.seeds,
         "goal": conditions.goal,
         "versions": versions(),
         "agents": {agent: _agent_results(evaluations[agent], configs[agent]) for agent in evaluations},
@@ -83,27 +85,32 @@ def results(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any
 def _agent_results(evaluation: Evaluation, config: dict[str, Any]) -> dict[str, Any]:
     shown = estimates(evaluation)
     means = {name: shown[name] for name in SCORES[:-1]} | {"first_reach": bootstrap(arrivals(evaluation))}
-    summary: dict[str, Any] = {
-        name: {"mean": estimate.value, "ci95": [estimate.low, estimate.high]} for name, estimate in means.items()
-    }
+    summary: dict[str, Any] = {name: _mean(estimate) for name, estimate in means.items()}
+    if evaluation.conditions.seeds > 1:
+        by_seed = normalized_by_seed(evaluation).items()
+        summary["normalized"]["by_seed"] = {seed: _mean(estimate) for seed, estimate in by_seed}
     median = shown["first_reach"]
     summary["first_reach"] |= {"median": median.value, "median_ci95": [median.low, median.high]}
     summary |= {name: quantiles(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
     return summary | {"config": config}
 
 
+def _mean(estimate: Estimate) -> dict[str, Any]:
+    return {"mean": estimate.value, "ci95": [estimate.low, estimate.high]}
+
+
 def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["agent", "episode", "env_seed", "agent_seed", "start_x", "start_y", "goal_x", "goal_y", *SCORES]
-        )
+        places = ("start_x", "start_y", "goal_x", "goal_y")
+        writer.writerow(["agent", "seed", "episode", "env_seed", "agent_seed", *places, *SCORES])
         for agent, evaluation in evaluations.items():
-            for episode, (positions, goal) in enumerate(zip(evaluation.paths, evaluation.goals)):
-                values = [float(evaluation.scores[name][episode]) for name in SCORES]
-                seeds = episode_seeds(evaluation.conditions.seed, episode)
+            paths, goals = evaluation.paths, evaluation.goals
+            for row, (seed, episode) in enumerate(evaluation.conditions.cases):
+                values = [float(evaluation.scores[name][row]) for name in SCORES]
+                positions = (f"{value:.6f}" for value in (*paths[row, 0], *goals[row]))
                 cells = ["" if np.isnan(value) else repr(value) for value in values]
-                writer.writerow([agent, episode, *seeds, *(f"{value:.6f}" for value in (*positions[0], *goal)), *cells])
+                writer.writerow([agent, seed, episode, *episode_seeds(seed, episode), *positions, *cells])
 
 
 def _earlier_results(path: Path) -> dict[str, Any]:

@@ -58,6 +58,21 @@ def arrivals(evaluation: Evaluation) -> np.ndarray:
     return arrival_steps(evaluation.scores["first_reach"].astype(float), evaluation.rewards.shape[1])
 
 
+def normalized_by_seed(evaluation: Evaluation) -> dict[int, Estimate]:
+    """Return the mean normalized score of each seed's episodes and its 95% interval."""
+    conditions = evaluation.conditions
+    scores = evaluation.scores["normalized"].reshape(conditions.seeds, conditions.episodes)
+    return {conditions.seed + number: bootstrap(of_seed.astype(float)) for number, of_seed in enumerate(scores)}
+
+
+def counted_episodes(conditions: Conditions) -> str:
+    """Return how many episodes there are, and of which seeds if there are several."""
+    if conditions.seeds == 1:
+        return f"{conditions.episodes} episodes"
+    last = conditions.seed + conditions.seeds - 1
+    return f"{conditions.episodes} episodes of each of the seeds {conditions.seed} to {last}"
+
+
 def table(evaluations: dict[str, Evaluation]) -> str:
     """Return the table for the terminal: a row per agent, each interval under its value."""
     rows = [["agent", *(title for title, _ in COLUMNS.values())]]
@@ -83,11 +98,12 @@ def report(evaluations: dict[str, Evaluation], command: str) -> str:
     conditions = next(iter(evaluations.values())).conditions
     return "\n".join(
         [
-            f"# {conditions.env_id}, {conditions.goal} goal, {conditions.episodes} episodes\n",
+            f"# {conditions.env_id}, {conditions.goal} goal, {counted_episodes(conditions)}\n",
             f"Made by `{command}` with {', '.join(f'{name} {number}' for name, number in versions().items())}",
             f"on {processor()}, {os.cpu_count()} cores.\n",
             f"{INTERVALS}\n",
             scores_table(evaluations),
+            *_seed_rows(evaluations),
             "\n![Executed paths](paths.png)\n",
             EXPLANATIONS,
             "\n## Latency, batch 1\n",
@@ -122,6 +138,16 @@ def processor() -> str:
 def _cell(estimate: Estimate, spec: str) -> tuple[str, str]:
     value, _, interval = format(estimate, spec).partition(" ")
     return value, interval
+
+
+def _seed_rows(evaluations: dict[str, Evaluation]) -> list[str]:
+    """Return the normalized scores seed by seed, nothing for one seed, whose scores are those of the table above."""
+    if next(iter(evaluations.values())).conditions.seeds == 1:
+        return []
+    by_seed = {agent: normalized_by_seed(evaluation) for agent, evaluation in evaluations.items()}
+    rows = _header("agent, normalized", *(f"seed {seed}" for seed in next(iter(by_seed.values()))))
+    rows += [_row(agent, *(f"{estimate:.1f}" for estimate in found.values())) for agent, found in by_seed.items()]
+    return ["\n## Seed by seed\n", *rows]
 
 
 def _latency_rows(evaluations: dict[str, Evaluation]) -> list[str]:

@@ -1,4 +1,7 @@
-"""``dfplan-train``: data, training, TensorBoard, periodic evaluation, and a checkpoint with its model card."""
+"""``dfplan-train``: data, training, TensorBoard, periodic evaluation, and a checkpoint with its model card.
+
+``torchrun --nproc-per-node N -m dfplan.training ...`` is the same command with N processes, which share each batch.
+"""
 
 import sys
 from argparse import Namespace
@@ -8,16 +11,17 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from dfplan.agents.config import PlannerConfig
+from dfplan.agents.config import BY_DEMONSTRATIONS, PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, backbone_name, evaluated_agents, flag, write_card
 from dfplan.benchmarks.report import arrivals
 from dfplan.checkpoint import FILE_NAME
-from dfplan.config import BACKBONE_SETTINGS, PRECISIONS, RECIPES, Recipe
+from dfplan.config import BACKBONE_SETTINGS, DEMONSTRATIONS, PRECISIONS, RECIPES, RECORDED_RECIPES, Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.distributed import Processes, launched, one_voice, own_device
 from dfplan.envs.datasets import load_dataset
 from dfplan.envs.errors import (
     CommandParser,
@@ -38,33 +42,69 @@ from dfplan.training import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Tra
 PERIODIC_EPISODES = 20
 SHOWN_PLANS = 6
 # Settings of training with a flag of their own.
-CHANGEABLE = ("steps", "batch_size", "precision", "level_sampler", "goal_known", "dataset", "rows", "seed")
+CHANGEABLE = (
+    "demonstrations",
+    "steps",
+    "batch_size",
+    "precision",
+    "level_sampler",
+    "goal_known",
+    "dataset",
+    "rows",
+    "seed",
+)
 
 
 @exit_two_on_input_error
+@one_voice()
 def main() -> None:
     """Run the command; everything the user gave is checked before anything is computed."""
     arguments = _parser().parse_args()
-    maze, device = maze_name(arguments.maze), find_device(arguments.device)
+    maze, device = maze_name(arguments.maze), find_device(own_device(arguments.device))
     choose("recipe for the maze", maze, RECIPES)
-    recipe = _recipe(arguments, maze)
+    recipe, processes = _recipe(arguments, maze), launched()
+    _check_batch_size(recipe.training.batch_size, processes)
     folder = writable_folder(arguments.output)
-    dataset = load_dataset(maze, recipe.training.dataset, recipe.training.rows, recipe.training.seed, progress=True)
-    trainer = Trainer(recipe, dataset, folder, device)
+    source, progress = recipe.training, processes.is_first
+    dataset = load_dataset(maze, source.dataset, source.rows, source.seed, progress)
+    with processes.connected(device):
+        _train(Trainer(recipe, dataset, folder, device, processes), arguments, maze)
+
+
+def _train(trainer: Trainer, arguments: Namespace, maze: str) -> None:
+    """Train to the end, and say in the model card what came out; only the first process reports."""
     if arguments.resume:
         trainer.resume()
     if arguments.minutes:
         trainer.set_steps(max(1, round(arguments.minutes * 60 / trainer.seconds_per_step())))
-    with SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as writer:
-        reporter = Reporter(writer, trainer, maze, arguments.evaluate_every)
-        try:
-            model = trainer.run(reporter)
-        except KeyboardInterrupt:  # not saved here: an update may be half done
-            sys.exit(f"\nstopped; the last {SAVE_SECONDS:.0f} seconds are lost, go on with --resume.")
+    try:
+        model = _run(trainer, maze, arguments.evaluate_every)
+    except KeyboardInterrupt:  # not saved here: an update may be half done
+        message = f"\nstopped; the last {SAVE_SECONDS:.0f} seconds are lost, go on with --resume."
+        sys.exit(message if trainer.processes.is_first else 1)
+    if not trainer.processes.is_first:
+        return
+    folder = trainer.output
     if arguments.episodes:
-        conditions = Conditions(recipe.env_id, arguments.episodes)
+        conditions = Conditions(trainer.recipe.env_id, arguments.episodes)
         write_card(folder / CARD_NAME, trainer.recipe, model, conditions, str(arguments.output))
     print(f"the checkpoint is {folder}; try dfplan-bench maze2d-{maze} --checkpoint {folder}")
+
+
+def _run(trainer: Trainer, maze: str, evaluate_every: int) -> DiffusionForcing:
+    if not trainer.processes.is_first:
+        return trainer.run()
+    with SummaryWriter(trainer.output / "tensorboard", purge_step=trainer.step + 1) as writer:
+        return trainer.run(Reporter(writer, trainer, maze, evaluate_every))
+
+
+def _check_batch_size(batch_size: int, processes: Processes) -> None:
+    """Raise ``InputError`` unless every process has as many windows of a batch as the others."""
+    if batch_size % processes.count:
+        raise InputError(
+            f"a batch of {batch_size} windows cannot be shared evenly by {processes.count} processes; "
+            f"choose a --batch-size that is a multiple of {processes.count}, or another --nproc-per-node."
+        )
 
 
 class Reporter:
@@ -85,7 +125,8 @@ class Reporter:
 
     def _evaluate(self, model: DiffusionForcing, step: int) -> None:
         settings = next(iter(evaluated_agents(self.trainer.recipe).values()))
-        agent = DFPlanner(model, PlannerConfig(**settings))
+        own = BY_DEMONSTRATIONS[self.trainer.config.demonstrations]
+        agent = DFPlanner(model, PlannerConfig(**(own | settings)))
         evaluation = evaluate(agent, Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES), f"evaluation at {step}")
         for name, values in (evaluation.scores | {"first_reach": arrivals(evaluation)}).items():
             self.writer.add_scalar(f"evaluation/{name}", values.mean(), step)
@@ -126,8 +167,9 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
             raise InputError(f"{arguments.output / name} exists and stays; add --resume, or choose another --output.")
     if given.get("dataset", "generate") != "generate":
         given.setdefault("rows", None)
-    model = replace(RECIPES[maze].model, **BACKBONE_SETTINGS[arguments.backbone or "transformer"])
-    return replace(RECIPES[maze], model=model, training=replace(RECIPES[maze].training, **given))
+    recipe = (RECORDED_RECIPES if arguments.demonstrations == "recorded" else RECIPES)[maze]
+    model = replace(recipe.model, **BACKBONE_SETTINGS.get(arguments.backbone, {}))
+    return replace(recipe, model=model, training=replace(recipe.training, **given))
 
 
 def _parser() -> CommandParser:
@@ -149,8 +191,10 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--seed", type=seed_number, help="decides data, initial weights, batches and noise (default: 0)"
     )
+    demonstrations = "re-executed (default): the recorded ways driven faster, or recorded: as they are"
+    parser.add_argument("--demonstrations", choices=DEMONSTRATIONS, help=demonstrations)
     parser.add_argument("--batch-size", type=positive_integer, help="windows in each update")
-    parser.add_argument("--backbone", choices=tuple(BACKBONE_SETTINGS), help="network (default: transformer)")
+    parser.add_argument("--backbone", choices=tuple(BACKBONE_SETTINGS), help="network (default: the recipe's)")
     parser.add_argument("--level-sampler", choices=tuple(LEVEL_SAMPLERS), help="how noise levels are drawn (levels.py)")
     parser.add_argument("--goal-known", type=share, help="share of windows whose goal is shown to the model, 0 to 1")
     parser.add_argument("--precision", choices=PRECISIONS, help="auto (default) measures which is faster")

@@ -2,10 +2,11 @@
 a kill.
 
 Every update draws from a generator seeded with (seed, step), so a resumed run continues exactly as an uninterrupted
-one.
+one, and several processes (``torchrun ... -m dfplan.training``) draw the same batch, of which each takes its part.
 """
 
 import copy
+import importlib
 import json
 import math
 import time
@@ -22,10 +23,12 @@ from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.data import WindowSampler
 from dfplan.devices import bfloat16_pays
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.distributed import ALONE, Processes
 from dfplan.envs.errors import InputError
 from dfplan.envs.files import replaced
 from dfplan.levels import draw_levels
-from dfplan.tokens import Statistics
+from dfplan.loss import LOSS_WEIGHTS
+from dfplan.tokens import FIRST_PLANNED, Statistics
 
 STATE_NAME, RECIPE_NAME = "state.pt", "recipe.json"
 SAVE_SECONDS = 60.0
@@ -53,14 +56,26 @@ class Progress:
 
 
 class Trainer:
-    """Trains one model on one dataset, keeping its files in a folder."""
+    """Trains one model on one dataset, keeping its files in a folder.
 
-    def __init__(self, recipe: Recipe, dataset: dict[str, np.ndarray], output: str | Path, device: torch.device):
+    With several processes, each has a trainer of the same recipe and dataset, and all call ``run``, ``update`` and
+    ``seconds_per_step`` together. Losses, gradients and weights are those of one process with the whole batch, up to
+    rounding. Only the first process writes.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: dict[str, np.ndarray],
+        output: str | Path,
+        device: torch.device,
+        processes: Processes = ALONE,
+    ):
         if recipe.training.precision == "auto":
-            precision = "bfloat16" if bfloat16_pays(device) else "float32"
+            precision = processes.from_first("bfloat16" if bfloat16_pays(device) else "float32")
             recipe = replace(recipe, training=replace(recipe.training, precision=precision))
         self.recipe, self.config = recipe, recipe.training
-        self.output, self.device = Path(output), device
+        self.output, self.device, self.processes = Path(output), device, processes
         torch.manual_seed(self.config.seed)
         self.model = DiffusionForcing(recipe.model, Statistics.of(dataset)).to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -72,7 +87,7 @@ class Trainer:
         """Train from the present step to the last, saving now and then, and return the averaged model."""
         self.save()
         saved = time.monotonic()
-        with tqdm(total=self.config.steps, initial=self.step, desc="training", unit="step", mininterval=1.0) as bar:
+        with self._progress_bar() as bar:
             while self.step < self.config.steps:
                 progress = self._some_updates(bar)
                 bar.set_postfix(loss=f"{progress.loss:.4f}")
@@ -82,6 +97,10 @@ class Trainer:
                     saved = time.monotonic()
         self.save()
         return self.ema
+
+    def _progress_bar(self) -> tqdm:
+        counts = {"total": self.config.steps, "initial": self.step, "unit": "step"}
+        return tqdm(**counts, desc="training", mininterval=1.0, disable=not self.processes.is_first)
 
     def _some_updates(self, bar: tqdm) -> Progress:
         """Take the updates up to the next one that is logged, and return how they went."""
@@ -95,28 +114,44 @@ class Trainer:
         return Progress(self.step, loss, rate, tokens / (time.perf_counter() - began))
 
     def update(self) -> torch.Tensor:
-        """Take one optimisation step and return its loss."""
+        """Take one optimisation step and return the loss of the whole batch."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
-        loss = self._loss()
+        loss = self._part_of_loss()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        loss = loss.detach()
+        self.processes.add_up([loss, *(weights.grad for weights in self.model.parameters())])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip, error_if_nonfinite=True)
         self.optimizer.step()
         self._average()
         self.step += 1
-        return loss.detach()
+        return loss
 
-    def _loss(self) -> torch.Tensor:
+    def _part_of_loss(self) -> torch.Tensor:
+        """Return what this process's part of the batch adds to the batch's loss."""
         model, config = self.recipe.model, self.config
         rng = np.random.default_rng([config.seed, self.step])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         windows = self.windows.draw(config.batch_size, rng).to(self.device)
         levels = draw_levels(config, config.batch_size, model.num_tokens, model.num_levels, generator)
         tokens = windows.tokens(self.model.codec)
+        levels = levels.to(self.device)
         noise = torch.randn(tokens.shape, generator=generator).to(self.device)
+        part = self.processes.part(config.batch_size)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            return self.model.loss(tokens, levels.to(self.device), noise, config.loss_weight)
+            loss = self.model.loss(tokens[part], levels[part], noise[part], config.loss_weight)
+        return loss if self.processes.count == 1 else loss * self._share_of_loss(levels)
+
+    def _share_of_loss(self, levels: torch.Tensor) -> torch.Tensor:
+        """Return what share of the numbers that ``DiffusionForcing.loss`` averages over the batch is this process's.
+
+        It is not the share in the windows: tokens of weight 0 are left out of the mean, and windows differ in them.
+        """
+        weight = LOSS_WEIGHTS[self.config.loss_weight](self.model.alpha_bar[levels]) * (levels > 0)  # (batch, time)
+        used = self.model.codec.used_channels(levels.shape[1] - FIRST_PLANNED).sum(dim=1)  # (time,)
+        counted = ((weight > 0) * used).sum(dim=1)  # (batch,)
+        return counted[self.processes.part(len(levels))].sum() / counted.sum().clamp_min(1)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -136,7 +171,7 @@ class Trainer:
         self.recipe = replace(self.recipe, training=self.config)
 
     def seconds_per_step(self) -> float:
-        """Return the duration of an update, measured on a copy that is thrown away."""
+        """Return the duration of an update, measured on a copy that is thrown away; the first process's, for all."""
         probe = copy.copy(self)
         probe.model, probe.ema = copy.deepcopy(self.model), copy.deepcopy(self.ema)
         probe.optimizer = self._new_optimizer(probe.model)
@@ -144,10 +179,12 @@ class Trainer:
         start = time.perf_counter()
         for _ in range(TIMED_STEPS):
             probe.update()
-        return (time.perf_counter() - start) / TIMED_STEPS
+        return self.processes.from_first((time.perf_counter() - start) / TIMED_STEPS)
 
     def save(self) -> None:
-        """Write the training state and the averaged model, each in one piece or not at all."""
+        """Write the training state and the averaged model, each in one piece or not at all; the first process does."""
+        if not self.processes.is_first:
+            return
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -158,7 +195,8 @@ class Trainer:
             torch.save(state, unfinished)
         with replaced(self.output / RECIPE_NAME) as unfinished:
             unfinished.write_text(json.dumps(asdict(self.recipe), indent=2))
-        save_checkpoint(self.output / FILE_NAME, self.ema, {"env_id": self.recipe.env_id, "step": self.step})
+        info = {"env_id": self.recipe.env_id, "step": self.step, "demonstrations": self.config.demonstrations}
+        save_checkpoint(self.output / FILE_NAME, self.ema, info)
 
     def resume(self) -> None:
         """Continue where the folder's saved state stopped.
@@ -189,3 +227,8 @@ def saved_recipe(output: str | Path) -> Recipe:
         return Recipe(saved["env_id"], ModelConfig(**saved["model"]), TrainingConfig(**saved["training"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"there is no run to resume in {output}: {error}.") from error
+
+
+if __name__ == "__main__":
+    # The command reports and evaluates what it trains, so it lives in benchmarks, which this package may not import.
+    importlib.import_module("dfplan.benchmarks.train").main()

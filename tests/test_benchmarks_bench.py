@@ -1,8 +1,10 @@
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+from torchrun import ROOT, torchrun
 
 from dfplan.benchmarks import bench, contenders, evaluation
 from dfplan.benchmarks.bench import main
@@ -60,9 +62,52 @@ def test_a_run_leaves_table_and_files(run, tmp_path, maze):
 
 def test_flags_reach_the_agents(run, tmp_path, tiny_model):
     save_checkpoint(tmp_path / "run" / "model.safetensors", tiny_model, {})
-    flags = ["--checkpoint", "run", "--controller", "pd", "--device", "cpu", "--output", "out"]
+    flags = ["--checkpoint", "run", "--controller", "pd", "--device", "cpu", "--preset", "fast", "--output", "out"]
     assert run("maze2d-umaze", "--agents", "planner", "--episodes", "1", *flags)[0] == 0
-    assert run.seen == [contenders.ContenderOptions("maze2d-umaze-v1", "run", "pd", "cpu")]
+    assert run.seen == [contenders.ContenderOptions("maze2d-umaze-v1", "run", "pd", "cpu", "fast")]
+    assert "--preset fast" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_several_seeds_are_the_runs_of_each_seed_together(run, tmp_path):
+    words = ["maze2d-umaze", "--agents", "waypoint", "--episodes", "2", "--goal", "random"]
+    assert run(*words, "--seed", "4", "--seeds", "2", "--output", "both")[0] == 0
+    for seed in ("4", "5"):
+        assert run(*words, "--seed", seed, "--output", seed)[0] == 0
+    both, first, second = ((tmp_path / name / "episodes.csv").read_text().splitlines() for name in ("both", "4", "5"))
+    assert both == first + second[1:]
+    contents = {name: json.loads((tmp_path / name / "results.json").read_text()) for name in ("both", "4", "5")}
+    assert contents["both"]["seeds"] == 2 and contents["4"]["seeds"] == 1
+    normalized = {name: content["agents"]["waypoint"]["normalized"] for name, content in contents.items()}
+    assert normalized["both"]["mean"] == pytest.approx((normalized["4"]["mean"] + normalized["5"]["mean"]) / 2)
+    assert normalized["both"]["by_seed"] == {"4": normalized["4"], "5": normalized["5"]}
+    report = (tmp_path / "both" / "report.md").read_text()
+    assert "2 episodes of each of the seeds 4 to 5" in report and "--seed 4 --seeds 2" in report
+
+
+def test_two_processes_give_the_results_of_one(run, tmp_path, tiny_model):
+    save_checkpoint(tmp_path / "run" / "model.safetensors", tiny_model, {"env_id": "maze2d-umaze-v1"})
+    words = ["maze2d-umaze", "--agents", "diffuser,waypoint", "--episodes", "3", "--seeds", "2", "--goal", "random"]
+    words += ["--checkpoint", tmp_path / "run"]
+    status, out, _ = run(*map(str, words), "--output", "alone")
+    assert status == 0
+    ended = torchrun("-m", "dfplan.benchmarks.bench", *words, "--output", tmp_path / "shared")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[1] == out.splitlines()[1] and ended.stdout.count("written to") == 1
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert (alone / "episodes.csv").read_bytes() == (shared / "episodes.csv").read_bytes()
+    contents = [json.loads((folder / "results.json").read_text()) for folder in (alone, shared)]
+    for content in contents:
+        for agent in content["agents"].values():
+            del agent["plan_seconds"], agent["act_seconds"]
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["maze2d-umaze", "--preset", "wrong"]])
+def test_help_and_bad_input_are_answered_without_loading_torch(words):
+    program = "import sys, dfplan.benchmarks.bench as bench\n"
+    program += "try: bench.main()\nexcept SystemExit: sys.exit('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -75,6 +120,8 @@ def test_flags_reach_the_agents(run, tmp_path, tiny_model):
         (["maze2d-umaze", "--episodes", "-3"], "-3"),
         (["maze2d-umaze", "--episodes", "many"], "many"),
         (["maze2d-umaze", "--seed", "-1"], "--seed"),
+        (["maze2d-umaze", "--seeds", "0"], "--seeds"),
+        (["maze2d-umaze", "--preset", "wrong"], "'fast', 'default', 'best'"),
         (["maze2d-umaze", "--goal", "moving"], "moving"),
         (["maze2d-umaze", "--output", "taken"], "taken"),
         (["maze2d-umaze", "--nonsense"], "--nonsense"),

@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dfplan.agents.config import BY_DEMONSTRATIONS, MONTE_CARLO_GUIDANCE, PRESETS, PlannerConfig
 from dfplan.benchmarks.contenders import (
     CONTENDERS,
+    PRESET_NAMES,
     ContenderOptions,
     WaypointAgent,
     check_contenders,
@@ -49,8 +51,6 @@ def test_agents_without_a_network_need_no_checkpoint(name):
 
 
 def test_the_preset_of_the_papers_own_way_hides_the_goal_and_draws_several_futures():
-    from dfplan.agents.config import MONTE_CARLO_GUIDANCE, PlannerConfig
-
     config = PlannerConfig(**MONTE_CARLO_GUIDANCE)
     assert not config.goal_token and config.guide and config.num_futures > 1
 
@@ -153,3 +153,25 @@ def test_a_baseline_acts_with_a_checkpoint_that_is_given(checkpoint, name):
     actions = agent.act(np.array([3.0, 1.0, 0.0, 0.0]))
     assert actions.shape == (2,) and (np.abs(actions) <= 1).all()
     assert described_config(agent)["checkpoint"] == "run/model.safetensors"
+
+
+def test_every_preset_can_be_named_before_torch_is_loaded():
+    assert tuple(PRESETS) == PRESET_NAMES
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_what_the_planner_acts_by_and_other_agents_keep_their_own_settings(checkpoint, preset):
+    options = ContenderOptions("maze2d-umaze-v1", checkpoint, device="cpu", preset=preset)
+    agents = make_contenders(["planner", "planner-mcg", "waypoint"], options)
+    own = BY_DEMONSTRATIONS["recorded"]
+    assert agents["planner"].config == PlannerConfig(**own | PRESETS[preset])
+    assert agents["planner-mcg"].config == PlannerConfig(**own | PRESETS[preset] | MONTE_CARLO_GUIDANCE)
+    assert described_config(agents["planner"], preset)["preset"] == preset
+    assert "preset" not in described_config(agents["waypoint"], preset)
+
+
+def test_a_controller_that_is_given_wins_over_the_preset(checkpoint, monkeypatch):
+    monkeypatch.setitem(PRESETS, "best", {"controller": "diffused", "sampling_steps": 7})
+    options = ContenderOptions("maze2d-umaze-v1", checkpoint, controller="pd", device="cpu", preset="best")
+    config = make_contenders(["planner"], options)["planner"].config
+    assert config.controller == "pd" and config.sampling_steps == 7

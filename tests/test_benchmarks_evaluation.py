@@ -4,6 +4,7 @@ import pytest
 from dfplan.benchmarks import evaluation
 from dfplan.benchmarks.contenders import WaypointAgent
 from dfplan.benchmarks.evaluation import Conditions, episode_seeds, evaluate, measure_latency
+from dfplan.distributed import Processes
 
 UMAZE = "maze2d-umaze-v1"
 
@@ -87,7 +88,31 @@ def test_the_demonstration_controller_reaches_every_goal():
     assert len(result.plan_seconds) == 0
 
 
-@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"side_by_side": 0}, {"seed": -1}])
+def test_cases_are_all_episodes_seed_by_seed():
+    assert Conditions(UMAZE, episodes=2, seed=7, seeds=2).cases == [(7, 0), (7, 1), (8, 0), (8, 1)]
+
+
+class OneOfTwo(Processes):
+    """One of two processes that is told what the other one has run."""
+
+    def collected(self, value):
+        if value is not None:
+            OneOfTwo.parts[self.rank] = value
+        return list(OneOfTwo.parts)
+
+
+@pytest.mark.usefixtures("untimed")
+def test_processes_share_the_episodes_and_the_first_alone_is_timed():
+    conditions = Conditions(UMAZE, episodes=3, seeds=1, side_by_side=2)
+    whole = evaluate(SeededAgent(), conditions)
+    OneOfTwo.parts = [[], []]
+    alone = [evaluate(SeededAgent(), conditions, processes=OneOfTwo(rank, 2)) for rank in (1, 0)]
+    np.testing.assert_array_equal(alone[1].paths, whole.paths)
+    np.testing.assert_array_equal(alone[0].paths, whole.paths[1:])
+    assert len(alone[0].act_seconds) == 0 and len(alone[1].act_seconds) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"side_by_side": 0}, {"seed": -1}, {"seeds": 0}])
 def test_conditions_refuse_impossible_counts(wrong):
     with pytest.raises(ValueError, match="cannot run"):
         Conditions(UMAZE, **wrong)

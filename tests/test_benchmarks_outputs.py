@@ -18,7 +18,7 @@ ARRIVAL_SHARES = (0.5, 0.25, None)  # of the episode; the last one never arrives
 CONFIG = {"gain": math.inf, "name": "fake"}
 
 
-def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3):
+def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3, seeds=1):
     """Episodes of umaze that arrive after a share of their 300 steps and stay."""
     rewards = np.zeros((len(arrivals), 300))
     for episode, share in enumerate(arrivals):
@@ -26,7 +26,7 @@ def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3):
             rewards[episode, int(share * 300) :] = 1.0
     paths = np.linspace([3.0, 1.0], [3.0, 3.0], 301)[None].repeat(len(arrivals), axis=0)
     return Evaluation(
-        conditions=Conditions("maze2d-umaze-v1", episodes=len(arrivals), goal=goal),
+        conditions=Conditions("maze2d-umaze-v1", episodes=len(arrivals) // seeds, goal=goal, seeds=seeds),
         goals=np.ones((len(arrivals), 2)),
         paths=paths,
         rewards=rewards,
@@ -46,11 +46,12 @@ def written(tmp_path_factory):
 
 def test_results_have_the_promised_keys():
     contents = results({"planner": fake_evaluation()}, {"planner": CONFIG})
-    assert {key: contents[key] for key in ("format", "env_id", "episodes", "seed", "goal")} == {
+    assert {key: contents[key] for key in ("format", "env_id", "episodes", "seed", "seeds", "goal")} == {
         "format": 1,
         "env_id": "maze2d-umaze-v1",
         "episodes": 3,
         "seed": 0,
+        "seeds": 1,
         "goal": "fixed",
     }
     agent = contents["agents"]["planner"]
@@ -81,11 +82,8 @@ def test_what_was_not_measured_is_null_and_the_file_is_strict_json(written):
 def test_every_episode_has_its_line(written):
     with (written / "episodes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["agent"], row["episode"]) for row in rows[:3]] == [
-        ("planner", "0"),
-        ("planner", "1"),
-        ("planner", "2"),
-    ]
+    places = [(row["agent"], row["seed"], row["episode"]) for row in rows]
+    assert places[:3] == [("planner", "0", "0"), ("planner", "0", "1"), ("planner", "0", "2")]
     assert len(rows) == 6 and float(rows[1]["return"]) == 225.0
     assert rows[2]["first_reach"] == "" and rows[2]["success"] in ("0.0", "False")
 
@@ -98,6 +96,27 @@ def test_the_report_says_how_it_was_made_and_marks_what_is_quoted(written):
     assert published and all("**quoted**" in line for line in published)
     for score in ("`return`", "`normalized`", "`normalized_if_stay`"):
         assert f"* {score}: " in text
+
+
+def test_several_seeds_are_pooled_and_shown_one_by_one(tmp_path):
+    evaluations = {"planner": fake_evaluation(arrivals=(0.5, 0.5, 0.25, 0.25), seeds=2)}
+    write_results(tmp_path, evaluations, {"planner": {}}, "dfplan-bench")
+    agent = json.loads((tmp_path / "results.json").read_text())["agents"]["planner"]
+    assert agent["return"]["mean"] == (150 + 225) / 2
+    by_seed = {seed: found["mean"] for seed, found in agent["normalized"]["by_seed"].items()}
+    expected = [100 * (value - 23.85) / (161.86 - 23.85) for value in (150, 225)]
+    assert list(by_seed) == ["0", "1"] and list(by_seed.values()) == pytest.approx(expected)
+    report = (tmp_path / "report.md").read_text()
+    assert "2 episodes of each of the seeds 0 to 1" in report
+    assert "| agent, normalized | seed 0 | seed 1 |" in report and "| planner | 91.4 [91.4, 91.4] | 145.8" in report
+    with (tmp_path / "episodes.csv").open(newline="") as file:
+        cases = [(row["seed"], row["episode"]) for row in csv.DictReader(file)]
+    assert cases == [("0", "0"), ("0", "1"), ("1", "0"), ("1", "1")]
+
+
+def test_one_seed_has_no_table_of_its_own(written):
+    assert "| seed 0" not in (written / "report.md").read_text()
+    assert "by_seed" not in (written / "results.json").read_text()
 
 
 def test_random_goals_are_compared_with_random_goals():

@@ -1,14 +1,20 @@
 import json
-from dataclasses import replace
+import re
+import shlex
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torchrun import torchrun
 
 from dfplan.agents import DFPlanner
 from dfplan.benchmarks import evaluation, train
-from dfplan.checkpoint import load_checkpoint
+from dfplan.checkpoint import SHIPPED, load_checkpoint
 from dfplan.config import BACKBONE_SETTINGS, RECIPES
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.distributed import Processes
+from dfplan.envs.layouts import maze_name
 
 
 @pytest.fixture
@@ -27,6 +33,10 @@ def command(monkeypatch, tmp_path):
     return run
 
 
+def logged(folder):
+    return EventAccumulator(str(folder / "tensorboard")).Reload()
+
+
 def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(command):
     folder = command("--steps", "2", "--episodes", "2", "--seed", "3")
     card = (folder / "README.md").read_text()
@@ -35,7 +45,7 @@ def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(comma
     assert "| planner |" in card and "| policy |" in card and "2 episodes" in card
     assert load_checkpoint(folder / "model.safetensors")[1]["env_id"] == "maze2d-umaze-v1"
     assert list((folder / "tensorboard").iterdir())
-    assert DFPlanner.load(folder).model.config.num_tokens == 20
+    assert DFPlanner.load(folder).model.config.num_tokens == 18
 
 
 def test_resuming_a_finished_run_writes_its_card_again_with_the_same_command(command):
@@ -84,9 +94,7 @@ def test_an_existing_run_is_not_overwritten(command, capsys):
 
 def test_an_evaluation_on_the_way_is_logged_with_pictures_of_plans(command):
     folder = command("--steps", "1", "--episodes", "0", "--evaluate-every", "1")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = EventAccumulator(str(folder / "tensorboard")).Reload()
+    log = logged(folder)
     assert {"train/loss", "train/learning_rate", "train/tokens_per_second"} <= set(log.Tags()["scalars"])
     assert "evaluation/normalized" in log.Tags()["scalars"] and log.Tags()["images"] == ["plans"]
 
@@ -141,3 +149,39 @@ def test_the_rnn_is_about_as_large_as_the_transformers():
         return sum(parameter.numel() for parameter in model.parameters())
 
     assert abs(parameters("rnn") / parameters("transformer") - 1) < 0.01
+
+
+def test_two_processes_leave_one_run_with_the_losses_and_weights_of_one_process(command, tmp_path):
+    flags = ["--steps", "2", "--precision", "float32", "--episodes", "0"]
+    alone, shared = command(*flags), tmp_path / "shared"
+    words = ["maze2d-umaze", "--rows", "3000", "--batch-size", "2", *flags, "--evaluate-every", "1", "--output", shared]
+    ended = torchrun("-m", "dfplan.training", *words, DFPLAN_CACHE=tmp_path / "cache")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("the checkpoint is") == 1 and len(list((shared / "tensorboard").iterdir())) == 1
+    assert {file.name for file in alone.iterdir()} == {file.name for file in shared.iterdir()}
+    assert "evaluation/normalized" in logged(shared).Tags()["scalars"]
+    losses = [[point.value for point in logged(run).Scalars("train/loss")] for run in (alone, shared)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    weights = [load_checkpoint(run / "model.safetensors")[0].state_dict() for run in (alone, shared)]
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_answered_with_both_numbers(command, monkeypatch, capsys):
+    monkeypatch.setattr(train, "launched", lambda: Processes(rank=0, count=4))
+    with pytest.raises(SystemExit) as ended:
+        command("--batch-size", "6")
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and "6 windows" in complaint and "4 processes" in complaint
+
+
+@pytest.mark.parametrize("card", sorted(SHIPPED.glob("*.md")), ids=lambda card: card.stem)
+def test_the_command_in_a_shipped_card_has_the_recipe_that_the_card_shows(card, tmp_path):
+    text = card.read_text(encoding="utf-8")
+    words = shlex.split(re.search(r"Trained by `dfplan-train (.*)`", text)[1])
+    words[words.index("--output") + 1] = str(tmp_path)
+    arguments = train._parser().parse_args(words)
+    recipe = asdict(train._recipe(arguments, maze_name(arguments.maze)))
+    shown = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    assert recipe["env_id"] == shown["env_id"]
+    for part in ("model", "training"):  # a card may be older than a setting
+        assert {name: recipe[part][name] for name in shown[part]} == shown[part]

@@ -1,15 +1,24 @@
 import math
+import pickle
+import sys
+import weakref
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torchrun import torchrun
 
 from dfplan.checkpoint import load_checkpoint
 from dfplan.config import Recipe, TrainingConfig
+from dfplan.distributed import Processes, launched
+from dfplan.envs.demonstrations import generate
 from dfplan.envs.errors import InputError
 from dfplan.training import Trainer, learning_rate, saved_recipe
 
 CPU = torch.device("cpu")
+UPDATES = 6
 
 
 @pytest.fixture
@@ -46,7 +55,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted
 def test_a_run_leaves_a_checkpoint_of_the_averaged_model_that_says_where_it_comes_from(recipe, tiny_dataset, tmp_path):
     averaged = Trainer(recipe, tiny_dataset, tmp_path, CPU).run()
     model, info = load_checkpoint(tmp_path / "model.safetensors")
-    assert info == {"env_id": "maze2d-umaze-v1", "step": 6}
+    assert info == {"env_id": "maze2d-umaze-v1", "step": 6, "demonstrations": "recorded"}
     assert torch.equal(weights(model), weights(averaged))
     np.testing.assert_allclose(model.codec.mean[:2], tiny_dataset["observations"][:, :2].mean(0), rtol=1e-5)
 
@@ -78,3 +87,56 @@ def test_a_folder_without_a_run_or_with_a_damaged_state_cannot_be_resumed(recipe
     (tmp_path / "state.pt").write_bytes(b"half a file")
     with pytest.raises(InputError, match="cannot resume"):
         trainer.resume()
+
+
+@pytest.mark.parametrize("loss_weight", ["constant", "min_snr"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_parts_of_the_loss_add_up_to_the_loss_of_the_batch(recipe, tiny_dataset, tmp_path, loss_weight, count):
+    changed = {"loss_weight": loss_weight, "level_sampler": "teacher_forcing", "precision": "float32"}  # much is clean
+    recipe = replace(recipe, training=replace(recipe.training, **changed))
+    whole = Trainer(recipe, tiny_dataset, tmp_path, CPU)._part_of_loss()
+    trainers = [Trainer(recipe, tiny_dataset, tmp_path, CPU, Processes(rank, count)) for rank in range(count)]
+    assert sum(trainer._part_of_loss() for trainer in trainers).item() == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_a_part_counts_as_much_as_it_has_tokens_to_predict(recipe, tiny_dataset, tmp_path):
+    recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
+    first, second = (Trainer(recipe, tiny_dataset, tmp_path, CPU, Processes(rank, 2)) for rank in range(2))
+    levels = torch.tensor([[0, 0, 5, 0, 0, 0], [0, 0, 5, 5, 5, 0]])  # one planned token, and three
+    assert [trainer._share_of_loss(levels).item() for trainer in (first, second)] == [0.25, 0.75]
+
+
+def test_two_processes_have_the_losses_and_weights_of_one_and_resume_as_one(recipe, tmp_path):
+    recipe = replace(recipe, training=replace(recipe.training, precision="float32", warmup_steps=1))
+    dataset = generate("umaze", 1000)
+    (tmp_path / "task.pickle").write_bytes(pickle.dumps((recipe, dataset)))
+    ended = torchrun(__file__, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    losses, *by_process = torch.load(tmp_path / "found.pt")
+    alone = Trainer(recipe, dataset, tmp_path / "alone", CPU)
+    assert losses == pytest.approx([alone.update().item() for _ in range(UPDATES)], abs=1e-5)
+    assert torch.equal(*by_process)
+    torch.testing.assert_close(by_process[0], weights(alone.model), rtol=0, atol=1e-5)
+
+
+def train_with_the_others(folder):
+    """What each of two processes does: train, stop, resume, train on; the first writes losses and all weights."""
+    recipe, dataset = pickle.loads((folder / "task.pickle").read_bytes())
+    processes = launched()
+    with processes.connected(CPU):
+        connection = weakref.ref(torch.distributed.group.WORLD)
+        trainer = Trainer(recipe, dataset, folder / "run", CPU, processes)
+        losses = [trainer.update().item() for _ in range(UPDATES // 2)]
+        trainer.save()
+        trainer.update()  # lost
+        resumed = Trainer(recipe, dataset, folder / "run", CPU, processes)
+        resumed.resume()
+        losses += [resumed.update().item() for _ in range(UPDATES // 2)]
+        found = [losses, *processes.collected(weights(resumed.model).detach())]
+        if processes.is_first:
+            torch.save(found, folder / "found.pt")
+    assert connection() is None  # or else its threads outlive the program's end and abort it
+
+
+if __name__ == "__main__":  # started by torchrun
+    train_with_the_others(Path(sys.argv[1]))
