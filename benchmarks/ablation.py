@@ -63,28 +63,51 @@ class Findings:
     explanation: str
 
 
+@dataclass(frozen=True)
+class Variant:
+    """Another study of the same command, chosen by ``--flag``; it is called NAME_FLAG and has a folder of its own."""
+
+    flag: str
+    help: str
+    study: Callable[[Settings, Run], Findings]
+    full: Settings
+    quick: Settings
+
+
 def main(
-    name: str, description: str, study: Callable[[Settings, Run], Findings], full: Settings, quick: Settings
+    name: str,
+    description: str,
+    study: Callable[[Settings, Run], Findings],
+    full: Settings,
+    quick: Settings,
+    variant: Variant | None = None,
 ) -> None:
     """Run an ablation as a command: parse, study, write, print; bad input ends with one sentence and status 2."""
-    exit_two_on_input_error(lambda: _command(name, description, study, full, quick))()
+    exit_two_on_input_error(lambda: _command(name, description, study, full, quick, variant))()
 
 
-def _command(name: str, description: str, study: Callable, full: Settings, quick: Settings) -> None:
-    parser = CommandParser(prog=f"python -m dfplan.benchmarks.{name}", description=description)
+def _command(
+    name: str, description: str, study: Callable, full: Settings, quick: Settings, variant: Variant | None
+) -> None:
+    words = ["python", "-m", f"dfplan.benchmarks.{name}"]
+    parser = CommandParser(prog=shlex.join(words), description=description)
+    if variant is not None:
+        parser.add_argument(f"--{variant.flag}", action="store_true", help=variant.help)
     parser.add_argument("--quick", action="store_true", help="a small version, under two minutes on two cores")
     parser.add_argument("--seed", type=seed_number, default=0, help="decides everything random")
-    parser.add_argument("--output", type=Path, default=Path("dfplan-bench") / name, help="folder for the results")
+    parser.add_argument("--output", type=Path, help="folder for the results instead of dfplan-bench/NAME")
     parser.add_argument("--device", default="auto", help="where networks run: auto, cpu, cuda, ...")
     arguments = parser.parse_args()
     find_device(arguments.device)
+    if variant is not None and getattr(arguments, variant.flag):
+        name, study, full, quick = f"{name}_{variant.flag}", variant.study, variant.full, variant.quick
+        words += [f"--{variant.flag}"]
     settings = quick if arguments.quick else full
-    folder = own_folder(
-        arguments.output, (RESULTS, REPORT), "this ablation", lambda contents: contents.get("ablation") == name
-    )
+    folder = arguments.output or Path("dfplan-bench") / name
+    own_folder(folder, (RESULTS, REPORT), "this ablation", lambda contents: contents.get("ablation") == name)
     run = Run(arguments.seed, arguments.device, folder)
     findings = study(settings, run)
-    words = ["python", "-m", f"dfplan.benchmarks.{name}", *(["--quick"] if arguments.quick else [])]
+    words += ["--quick"] if arguments.quick else []
     words += ["--seed", str(run.seed)] if run.seed else []
     write_findings(run.output, name, findings, {"command": shlex.join(words), "settings": asdict(settings)})
     for title, rows in findings.tables.items():

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.planner import DFPlanner
+from dfplan.benchmarks import speed_scaling, timing
+from dfplan.benchmarks.ablation import Run
+from dfplan.benchmarks.speed_scaling import FULL, QUICK, SWEEPS, Point, Sweep, fitted
+from dfplan.benchmarks.timing import Machine
+
+MACHINE = Machine(torch.device("cpu"), "abacus", 1, {"float32": {8: 1e9}})
+SMALL = speed_scaling.Settings("umaze", 1e-4, (1, 2), (1, 2, 4), (1, 2), (1, 2), (2, 3))
+
+
+def sweep(name, seconds_and_work):
+    points = [Point(value, np.array([seconds]), work) for value, (seconds, work) in seconds_and_work.items()]
+    return Sweep(name, points)
+
+
+def test_a_known_line_is_found_again():
+    values = np.array([1.0, 2.0, 16.0, 128.0])
+    line = fitted(values, 3e-3 + 5e-4 * values)
+    assert (line.fixed, line.slope) == pytest.approx((3e-3, 5e-4))
+    assert line.at(10) == pytest.approx(8e-3)
+
+
+def test_errors_count_relative_to_their_point():
+    """Twice as slow at the far end moves the line at the near end no more than twice as slow there would at the far."""
+    values = np.array([1.0, 1000.0, 1000.0])
+    line = fitted(values, np.array([1.0, 1000.0, 2000.0]))
+    assert line.at(1) == pytest.approx(1.0)
+    assert line.at(1000) == pytest.approx(1200)  # least (a / 1000 - 1)² + (a / 2000 - 1)²
+
+
+def test_what_a_batch_shares_is_told_in_rows(tiny_model):
+    """6 ms and 2 ms for each episode of 6 rows: as long as 3 episodes, 18 rows; a step of 1.5 ms has 1 ms of rows."""
+    agent = DFPlanner(tiny_model, PlannerConfig(sampling_steps=2))
+    batch = sweep("batch", {1: (8e-3, 1_000_000), 2: (10e-3, 2_000_000), 4: (14e-3, 4_000_000)})
+    steps = sweep("sampling_steps", {1: (5e-3, 1_000_000), 2: (6.5e-3, 2_000_000)})
+    words = speed_scaling._bound(batch, steps, agent)
+    assert "(6 ms:" in words and "fewer than 18 rows" in words and "Of 1.5 ms" in words and "take 1 ms" in words
+
+
+def test_a_sweep_tells_its_line_and_the_share_of_its_products():
+    """2 ms for an episode of 1 MFLOP are half of a machine's rate of 1 GFLOP/s."""
+    rising, flat = ({1: (8e-3, 1_000_000), 2: (10e-3, 2_000_000)}, {1: (8e-3, 1_000_000), 4: (8.1e-3, 1_000_000)})
+    words = speed_scaling._sentence(sweep("batch", rising), MACHINE, "float32")
+    assert "6 ms and 2 ms more for each episode" in words and "at 50%" in words and "0% at most" in words
+    words = speed_scaling._sentence(sweep("lookahead", flat), MACHINE, "float32")
+    assert "flat" in words and "100% of the products" in words
+
+
+def test_every_sweep_of_the_agents_settings_has_a_table_a_line_and_a_panel(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "PRODUCT_SIZES", {"cpu": (4,)})
+    monkeypatch.setattr(DFPlanner, "load", lambda name, device: DFPlanner(tiny_model, PlannerConfig()))
+    findings = speed_scaling.study(SMALL, Run(seed=1, device="cpu", output=tmp_path))
+    known = [name for name in SWEEPS if speed_scaling._known(name)]
+    assert {"lookahead", "batch", "sampling_steps", "num_futures"} <= set(known)
+    assert [row["against"] for row in findings.tables["Lines"]] == known
+    lookahead = [row["lookahead"] for row in findings.tables["Against lookahead"]]
+    assert lookahead == [1, 2, 4], "the longest lookahead is added"
+    assert all(row["ms per plan"].value > 0 for name in known for row in findings.tables[f"Against {name}"])
+    assert isinstance(findings.figures["scaling"], Figure) and len(findings.figures["scaling"].axes) == len(known)
+    assert "threads of torch" in findings.explanation
+
+
+@pytest.mark.parametrize("settings", [FULL, QUICK])
+def test_every_sweep_has_values_enough_for_a_line(settings):
+    for name in SWEEPS:
+        values = getattr(settings, name)
+        assert len(values) > 1 and sorted(set(values)) == list(values)

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+
+from dfplan.benchmarks.throughput import pass_row, training_rows
+from dfplan.benchmarks.timing import Machine
+from dfplan.config import Recipe, TrainingConfig
+
+MACHINE = Machine(torch.device("cpu"), "abacus", 1, {"float32": {8: 1e9}, "bfloat16": {8: 4e9}})
+
+
+def test_a_pass_is_timed_and_counted_in_each_precision(tiny_model):
+    row = pass_row(tiny_model, 8, MACHINE, budget=1e-4)
+    assert row["batch"] == 8 and row["GFLOP"] > 0
+    for precision, best in (("float32", 1.0), ("bfloat16", 4.0)):
+        assert row[f"{precision}: GFLOP/s"] == pytest.approx(1e3 * row["GFLOP"] / row[f"{precision}: ms"])
+        assert row[f"{precision}: share"] == pytest.approx(row[f"{precision}: GFLOP/s"] / best, abs=1e-3)
+
+
+def test_training_has_a_row_per_precision_and_marks_what_auto_takes(tiny_config, tiny_dataset):
+    recipe = Recipe("trial", tiny_config, TrainingConfig(steps=2, batch_size=6, precision="auto"))
+    rows = training_rows(recipe, tiny_dataset, MACHINE, budget=1e-4)
+    assert [row["precision"].split()[0] for row in rows] == ["float32", "bfloat16"]
+    assert sum("(auto)" in row["precision"] for row in rows) == 1
+    for row in rows:
+        assert row["tokens/s"] == pytest.approx(6 * tiny_config.num_tokens * row["updates/s"])
+        assert row["GFLOP/s"] == pytest.approx(row["GFLOP per update"] * row["updates/s"])
+        assert row["share of time drawing data"] > 0
+
+
+def test_an_update_takes_thrice_the_operations_of_a_pass_but_for_the_gradient_of_the_input(
+    tiny_model, tiny_config, tiny_dataset
+):
+    recipe = Recipe("trial", tiny_config, TrainingConfig(steps=2, batch_size=8))
+    (row, _), forward = training_rows(recipe, tiny_dataset, MACHINE, 1e-4), pass_row(tiny_model, 8, MACHINE, 1e-4)
+    rows = 8 * (2 + tiny_config.num_tokens)
+    # Neither noisy tokens nor embedded levels have a gradient.
+    of_inputs = 2 * rows * (tiny_config.token_dim + tiny_config.width) * tiny_config.width
+    assert 1e9 * row["GFLOP per update"] == pytest.approx(3 * 1e9 * forward["GFLOP"] - of_inputs)
+    assert np.isfinite(row["share"])
