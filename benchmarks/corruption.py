@@ -107,7 +107,7 @@ def _scene_rows(scene: tuple[str, str], settings: Settings, run: Run) -> list[Ro
 def _row(scene: tuple[str, str], std: float, name: str, settings: Settings, run: Run) -> Row:
     (maze, controller), (told, remembering) = scene, CONTENDERS[name]
     agent = DFPlanner.load(
-        f"maze2d-{maze}",
+        f"maze2d-{maze}-recorded",
         run.device,
         controller=controller,
         open_loop_horizon=settings.open_loop_horizon,

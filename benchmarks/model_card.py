@@ -6,11 +6,11 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
+from dfplan.agents.config import BY_DEMONSTRATIONS, DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate
 from dfplan.benchmarks.report import INTERVALS, processor, scores_table, versions
-from dfplan.config import RECIPES, ModelConfig, Recipe
+from dfplan.config import RECIPES, RECORDED_RECIPES, ModelConfig, Recipe
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.files import replaced
 from dfplan.envs.layouts import maze_name
@@ -25,8 +25,9 @@ def write_card(
     path: Path, recipe: Recipe, model: DiffusionForcing, conditions: Conditions, run: str, timed: bool = True
 ) -> None:
     """Evaluate a finished model as the agents that it is made for, and write its card; ``run`` is its folder."""
+    own = BY_DEMONSTRATIONS[recipe.training.demonstrations]
     evaluations = {
-        name: evaluate(DFPlanner(model, PlannerConfig(**settings)), conditions, name, timed)
+        name: evaluate(DFPlanner(model, PlannerConfig(**(own | settings))), conditions, name, timed)
         for name, settings in evaluated_agents(recipe).items()
     }
     with replaced(path) as unfinished:
@@ -42,9 +43,13 @@ def training_command(recipe: Recipe, run: str) -> str:
     """Return the command that trains the same checkpoint in the folder ``run``."""
     maze = maze_name(recipe.env_id)
     words = ["dfplan-train", f"maze2d-{maze}", "--output", run]
-    if backbone_name(recipe.model) != "transformer":
+    own = RECIPES[maze]
+    if recipe.training.demonstrations == "recorded":
+        own = RECORDED_RECIPES[maze]
+        words += ["--demonstrations", "recorded"]
+    if backbone_name(recipe.model) != backbone_name(own.model):
         words += ["--backbone", backbone_name(recipe.model)]
-    default = asdict(RECIPES[maze].training)
+    default = asdict(own.training)
     for name, value in asdict(recipe.training).items():
         if value not in (default[name], None):
             words += [flag(name), str(value)]

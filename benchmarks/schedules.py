@@ -67,7 +67,7 @@ def _guided() -> dict:
 
 def _row(maze: str, name: str, preset: dict, episodes: int, settings: Settings, run: Run) -> Row:
     own = {"sampling_steps": settings.sampling_steps, "open_loop_horizon": settings.open_loop_horizon}
-    agent = DFPlanner.load(f"maze2d-{maze}", run.device, **(preset | own | SCHEDULES[name]))
+    agent = DFPlanner.load(f"maze2d-{maze}-recorded", run.device, **(preset | own | SCHEDULES[name]))
     evaluation = evaluate(agent, Conditions(f"maze2d-{maze}-v1", episodes, run.seed), f"{maze}, {name}", timed=False)
     return {"schedule": name, "rows": _num_rows(agent)} | score_row(evaluation)
 

@@ -1,10 +1,11 @@
 """Every setting of the model and of its training, as frozen dataclasses, and one recipe per maze."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfplan.envs.errors import unknown_name
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+DEMONSTRATIONS = ("re-executed", "recorded")
 BACKBONE_NAMES = ("transformer", "rnn")  # the keys of dfplan.backbones.BACKBONES, which is built on this module
 
 
@@ -31,6 +32,7 @@ class ModelConfig:
     depth: int = 4
     num_heads: int = 4
     causal: bool = False
+    fine_frequencies: int = 0  # octaves of sines and cosines in which goal and start are shown besides their values
     backbone: str = "transformer"  # or "rnn", which is causal by its nature
 
     def __post_init__(self):
@@ -94,6 +96,7 @@ class TrainingConfig:
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
     start_level: float = 0.004  # its highest level then, as a share of K
     precision: str = "auto"  # float32, bfloat16 (autocast), or whichever is faster where the training begins
+    demonstrations: str = "recorded"  # or "re-executed": the same ways driven faster, see dfplan.reexecution
     dataset: str = "generate"  # or "d4rl", or the path of an HDF5 file
     rows: int | None = 1_000_000  # None for all that the dataset has
     seed: int = 0
@@ -104,6 +107,13 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
+        if self.demonstrations not in DEMONSTRATIONS:
+            raise unknown_name("demonstrations", self.demonstrations, DEMONSTRATIONS)
+        if self.demonstrations == "re-executed" and (self.goal_on_the_way or not self.hold_goal):
+            raise ValueError(
+                f"re-executed demonstrations end at rest at their goals; goal_on_the_way={self.goal_on_the_way} and "
+                f"hold_goal={self.hold_goal} do not fit, 0 and True do."
+            )
         for name in ("goal_known", "goal_on_the_way", "start_known", "start_level", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
@@ -120,14 +130,33 @@ class Recipe:
 
 # By the name that dfplan-train knows: what changes in a recipe's model. The RNN is as large as the transformers.
 BACKBONE_SETTINGS = {
-    "transformer": {},
+    "transformer": {"causal": False},
     "causal_transformer": {"causal": True},
     "rnn": {"backbone": "rnn", "causal": True, "width": 132, "num_heads": 2},
 }
-# By maze. The horizon covers the demonstrator's way between the two farthest cells.
+_RE_EXECUTED = TrainingConfig(demonstrations="re-executed", goal_on_the_way=0.0, start_level=0.001)
+
+
+def _planner(maze: str, num_tokens: int, steps: int) -> Recipe:
+    model = ModelConfig(num_tokens=num_tokens, causal=True, fine_frequencies=5)
+    return Recipe(f"maze2d-{maze}-v1", model, replace(_RE_EXECUTED, steps=steps))
+
+
+def _recorded(maze: str, num_tokens: int, steps: int) -> Recipe:
+    return Recipe(f"maze2d-{maze}-v1", ModelConfig(num_tokens=num_tokens), TrainingConfig(steps=steps))
+
+
+# By maze, the recipes of the shipped planners. The horizon covers the way between the two farthest cells.
 RECIPES = {
-    "open": Recipe("maze2d-open-v1", ModelConfig(num_tokens=16), TrainingConfig(steps=4_000)),
-    "umaze": Recipe("maze2d-umaze-v1", ModelConfig(num_tokens=20), TrainingConfig(steps=4_000)),
-    "medium": Recipe("maze2d-medium-v1", ModelConfig(num_tokens=36), TrainingConfig(steps=7_000)),
-    "large": Recipe("maze2d-large-v1", ModelConfig(num_tokens=48), TrainingConfig(steps=9_000)),
+    "open": _planner("open", num_tokens=12, steps=8_000),
+    "umaze": _planner("umaze", num_tokens=18, steps=8_000),
+    "medium": _planner("medium", num_tokens=24, steps=12_000),
+    "large": _planner("large", num_tokens=34, steps=16_000),
+}
+# The same for demonstrations as they were recorded: of the ablations' checkpoints.
+RECORDED_RECIPES = {
+    "open": _recorded("open", num_tokens=16, steps=4_000),
+    "umaze": _recorded("umaze", num_tokens=20, steps=4_000),
+    "medium": _recorded("medium", num_tokens=36, steps=7_000),
+    "large": _recorded("large", num_tokens=48, steps=9_000),
 }

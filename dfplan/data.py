@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from dfplan.config import ModelConfig, TrainingConfig
 from dfplan.envs.errors import InputError
+from dfplan.reexecution import re_executed
 from dfplan.tokens import Trajectories, TrajectoryCodec
 
 
@@ -74,6 +75,8 @@ class WindowSampler:
     """Draws windows of ``config.horizon`` steps from a dataset held in memory."""
 
     def __init__(self, dataset: dict[str, np.ndarray], model: ModelConfig, training: TrainingConfig):
+        if training.demonstrations == "re-executed":
+            dataset = re_executed(dataset, segment_ends(dataset), model.horizon, training.seed)
         if training.hold_goal:
             observations, self.ends, fewest_steps = dataset["observations"], segment_ends(dataset), 1
         else:

@@ -32,15 +32,25 @@ def test_the_configured_depth_is_halved_between_encoder_latent_and_head(rnn_conf
 
 
 @pytest.mark.parametrize("sizes", [[1] * 8, [3, 5], [1, 2, 5], [7, 1]])
-def test_chunks_that_go_on_from_the_state_are_predicted_as_the_whole(backbone, sizes):
+def test_chunks_that_go_on_from_the_memory_are_predicted_as_the_whole(backbone, sizes):
     noisy, levels = inputs(backbone.config)
     whole, _ = backbone(noisy, levels)
-    state, chunks = None, []
+    memory, chunks = None, []
     for noisy_chunk, levels_chunk in zip(noisy.split(sizes, dim=1), levels.split(sizes, dim=1), strict=True):
-        x0, state = backbone(noisy_chunk, levels_chunk, state)
+        x0, memory = backbone(noisy_chunk, levels_chunk, memory, keep=noisy_chunk.shape[1])
         chunks.append(x0)
     torch.testing.assert_close(torch.cat(chunks, dim=1), whole, rtol=0, atol=1e-5)
-    assert state[0].tolist() == [8, 8, 8] and all(len(part) == 3 for part in state)
+    assert memory.time == 8 and [part.shape for part in memory.state] == [(3, 2, 16)]  # (batch, layer, width)
+
+
+def test_only_the_tokens_that_are_to_be_kept_are_remembered(backbone):
+    noisy, levels = inputs(backbone.config)
+    whole, memory = backbone(noisy, levels, keep=2)
+    assert memory.time == 2
+    torch.testing.assert_close(whole, backbone(noisy, levels)[0], rtol=0, atol=1e-5)
+    later, same = backbone(noisy[:, 2:], levels[:, 2:], memory)
+    assert same is memory
+    torch.testing.assert_close(later, whole[:, 2:], rtol=0, atol=1e-5)
 
 
 def test_a_prediction_does_not_depend_on_later_tokens_but_on_all_earlier_ones(backbone):
