@@ -30,14 +30,14 @@ def with_results(readme: str, table: str) -> str:
 
 def results_table(results: Path) -> str:
     """Return a Markdown table with a row for each agent of each run of dfplan-bench below ``results``."""
-    rows = [f"| maze | agent | {' | '.join(SCORES)} | ms per plan (p50) |", "|---" * (len(SCORES) + 3) + "|"]
+    rows = [f"| run | agent | {' | '.join(SCORES)} | ms per plan (p50) |", "|---" * (len(SCORES) + 3) + "|"]
     for file in sorted(results.glob("maze2d-*/results.json"), key=_by_maze):
         contents = json.loads(file.read_text(encoding="utf-8"))
         for agent, values in contents["agents"].items():
             cells = " | ".join(_cell(values[name], spec) for name, spec in SCORES.items())
             seconds = values["plan_seconds"]["p50"]
             milliseconds = "-" if seconds is None else f"{1000 * seconds:.1f}"
-            link = f"[{contents['env_id']}](benchmarks/results/{file.parent.name}/report.md)"
+            link = f"[{file.parent.name}](benchmarks/results/{file.parent.name}/report.md)"
             rows.append(f"| {link} | {agent} | {cells} | {milliseconds} |")
     return "\n".join(rows) + "\n"
 

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from dfplan.benchmarks import (
     backbones,
     controllers,
+    decisions,
     evaluation,
     guidance,
     policy_vs_planner,
@@ -24,6 +25,7 @@ STUDIES = {
     schemes: schemes.Settings(("umaze",), episodes=2, ways=("policy", "diffuser")),
     controllers: controllers.Settings(("umaze",), episodes=2, contenders=("Diffuser",)),
     backbones: backbones.Settings("umaze", episodes=2, ways=("policy", "planner with history")),
+    decisions: decisions.Settings(("umaze",), episodes=2, ideas=("shipped planner", "second-order solver")),
     table1: table1.Settings(("umaze",), episodes=2, guided_episodes=1, agents=("dfplan policy", "random")),
 }
 
@@ -53,8 +55,9 @@ def test_the_paper_table_has_the_limit_first_and_quoted_rows_marked():
 
 
 def test_every_checkpoint_that_a_full_study_loads_ships():
-    shipped = (policy_vs_planner, schedules, guidance, table1)
-    names = {f"maze2d-{maze}" for module in shipped for maze in module.FULL.mazes}
+    names = {f"maze2d-{maze}" for module in (policy_vs_planner, decisions, table1) for maze in module.FULL.mazes}
+    recorded = (decisions, schedules, guidance)
+    names |= {f"maze2d-{maze}-recorded" for module in recorded for maze in module.FULL.mazes}
     names |= {f"maze2d-{maze}-full_sequence" for maze in table1.FULL.mazes}
     names |= {f"maze2d-{maze}-{scheme}" for maze in schemes.FULL.mazes for scheme in schemes.SCHEMES}
     schemes_tracked = {scheme for scheme, _ in controllers.CONTENDERS.values()}
