@@ -33,6 +33,7 @@ DIFFUSER = {
     "schedule": "full_sequence",
     "sampling_steps": 10,
     "controller": "pd",
+    "horizon": None,
     "open_loop_horizon": None,
 }
 # Next-token diffusion (App. C.8): each token is cleaned entirely before the next. For models trained with the level
@@ -40,11 +41,11 @@ DIFFUSER = {
 TEACHER_FORCING = {"schedule": "autoregressive", "sampling_steps": 3, "open_loop_horizon": 40}
 # The dial between score and speed: ``dfplan-bench --preset``; what each costs and gains is measured by
 # ``python -m dfplan.benchmarks.speed``. The default is ``PlannerConfig()``.
-FAST = {"sampling_steps": 1, "horizon": 40}
-BEST = {"open_loop_horizon": 10}
+FAST = {"sampling_steps": 1, "horizon": 40, "open_loop_horizon": 20}
+BEST = {"open_loop_horizon": 5}
 PRESETS = {"fast": FAST, "default": {}, "best": BEST}
 # What suits plans that are as slow as the recorded demonstrations; the defaults suit those of re-executed ones.
-BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40}, "re-executed": {}}
+BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40, "open_loop_horizon": 20}, "re-executed": {}}
 GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
 
@@ -88,7 +89,7 @@ class PlannerConfig:
     mode: str = "planner"
     controller: str = "pursuit"
     horizon: int | None = None
-    open_loop_horizon: int | None = 20
+    open_loop_horizon: int | None = 10
     sampling_steps: int = 3
     solver: str = "ddim"
     schedule: object = "full_sequence"

@@ -19,11 +19,12 @@ IDEAS = {
     "trained on recorded demonstrations": (RECORDED, {}),
     "diffused actions": (SHIPPED, DIFFUSED),
     "diffused actions, recorded demonstrations": (RECORDED, DIFFUSED),
-    "diffused actions, replans every 10 steps": (SHIPPED, DIFFUSED | {"open_loop_horizon": 10}),
+    "diffused actions, replans every 5 steps": (SHIPPED, DIFFUSED | {"open_loop_horizon": 5}),
     "planned clock (PD)": (SHIPPED, {"controller": "pd"}),
     "pursuit 20 steps ahead": (SHIPPED, {"pursuit_lookahead": 20}),
     "pursuit 30 steps ahead": (SHIPPED, {"pursuit_lookahead": 30}),
-    "replans every 10 steps": (SHIPPED, {"open_loop_horizon": 10}),
+    "replans every 5 steps": (SHIPPED, {"open_loop_horizon": 5}),
+    "replans every 20 steps": (SHIPPED, {"open_loop_horizon": 20}),
     "replans every 40 steps": (SHIPPED, {"open_loop_horizon": 40}),
     "replans on disagreement (0.3)": (SHIPPED, {"open_loop_horizon": 80, "replan_error": 0.3}),
     "4 candidates, the most consistent": (SHIPPED, {"candidates": 4, "selection": "consistency"}),
@@ -51,11 +52,11 @@ FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100)
 QUICK = Settings(mazes=("umaze",), episodes=10, ideas=("shipped planner", "diffused actions", "plans 40 steps"))
 
 EXPLANATION = """
-The first row is the agent `planner` of `dfplan-bench`: three DDIM steps, a plan as long as the model can every 20 steps,
+The first row is the agent `planner` of `dfplan-bench`: three DDIM steps, a plan as long as the model can every 10 steps,
 pursuit 25 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of one maze have the
 same starts. `share of limit` is the part of the kinematic limit. `recorded demonstrations`: the checkpoint
 `maze2d-MAZE-recorded`, a bidirectional network trained on the demonstrations as they were recorded, pursued 40 steps
-ahead; the shipped one is causal and learns from the same ways re-executed faster (`dfplan/reexecution.py`).
+ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster (`dfplan/reexecution.py`).
 """
 
 

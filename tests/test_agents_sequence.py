@@ -97,3 +97,10 @@ def test_only_what_is_planned_is_guided_and_painted(tiny_model):
     assert guidance.in_painting.mask.any(dim=1).tolist() == [False] * 4 + [True, False]
     with pytest.raises(InputError, match="needs a goal"):
         guidance_of(config, tiny_model.codec, None, slice(3, 5))
+
+
+def test_the_solver_is_the_configurations_and_a_misspelt_one_is_answered_with_its_near_match(tiny_model):
+    guidance = guidance_of(PlannerConfig(solver="multistep"), tiny_model.codec, None, slice(2, 4))
+    assert guidance.solver == "multistep"
+    with pytest.raises(InputError, match="did you mean multistep"):
+        PlannerConfig(solver="multi_step")

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -58,7 +60,7 @@ def probability_flow_error(solver, steps, mean=2.0, std=0.5):
     noise = torch.tensor([[[1.0], [-0.7], [2.0]]], dtype=torch.float64)
     ladder = torch.arange(steps, -1, -1)[:, None].expand(-1, 3) * 2400 // steps  # (row, time)
     tokens, last_x0, last_levels = noise, noise, ladder[0]
-    for levels, next_levels in zip(ladder[:-1], ladder[1:]):
+    for levels, next_levels in pairwise(ladder):
         now = alpha_bar[levels][:, None]
         x0 = mean + now.sqrt() * std**2 / (now * std**2 + 1 - now) * (tokens - now.sqrt() * mean)
         aimed_at = SOLVERS[solver](x0, last_x0, last_levels, levels, next_levels)

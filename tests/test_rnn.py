@@ -69,7 +69,7 @@ def test_the_level_of_a_token_matters(backbone):
 
 def test_goal_start_and_planned_tokens_have_roles_of_their_own(backbone):
     noisy, levels = torch.zeros(1, 4, backbone.config.token_dim), torch.zeros(1, 4, dtype=torch.long)
-    embedded = backbone.embed(noisy, levels, torch.arange(4))[0]
+    embedded = backbone.embed(noisy, levels, seen=0)[0]
     assert not torch.allclose(embedded[0], embedded[1]) and not torch.allclose(embedded[1], embedded[2])
     assert torch.equal(embedded[2], embedded[3])
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.errors import InputError
 from dfplan.guidance import goal_distance, weighted_sum
 from dfplan.noise import alpha_bar_table
 from dfplan.sampler import (
@@ -32,6 +33,19 @@ def first_row(model, batch=2, num_tokens=4, schedule="pyramid", steps=4):
         num_tokens
     )
     return tokens, matrix
+
+
+def foreseen(model, tokens, levels):
+    """Return the tokens, which require a gradient, and x0 with the way back to them."""
+    tokens = tokens.clone().requires_grad_()
+    return tokens, predict(model, tokens, levels)[0]
+
+
+def batches_run(model):
+    """Numbers of sequences that the backbone is run on from now on."""
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
+    return seen
 
 
 class Gaussian(DiffusionForcing):
@@ -107,31 +121,27 @@ def test_guidance_of_scale_zero_changes_nothing(tiny_model):
 def test_the_gradient_of_one_future_is_the_gradient_of_the_guide_through_the_network(tiny_model):
     tokens, matrix = first_row(tiny_model)
     levels, guide = matrix[5], goal_distance(torch.zeros(2, 2), 2)
-    gradient = monte_carlo_gradient(tiny_model, tokens, tokens, levels, Guidance(guide), [])
+    gradient = monte_carlo_gradient(tiny_model, *foreseen(tiny_model, tokens, levels), levels, Guidance(guide), [])
     nudge = torch.zeros_like(tokens)
     nudge[0, 3, 1] = 1e-2
 
     def score(tokens):
-        return guide(tiny_model.codec.decode(predict(tiny_model, tokens, levels)[:, FIRST_PLANNED:]))[0]
+        return guide(tiny_model.codec.decode(predict(tiny_model, tokens, levels)[0][:, FIRST_PLANNED:]))[0]
 
     slope = (score(tokens + nudge) - score(tokens - nudge)) / 2e-2
     assert gradient[0, 3, 1].item() == pytest.approx(slope.item(), rel=0.02, abs=1e-4)
 
 
 def test_the_variance_of_the_monte_carlo_gradient_falls_like_one_over_the_number_of_futures(tiny_model):
+    repeats = 400
     tokens, matrix = first_row(tiny_model, batch=1)
-    levels = matrix[3]  # the first token is about to be committed, the later ones are uncertain
-    x0 = predict(tiny_model, tokens, levels)
+    tokens, levels = tokens.expand(repeats, -1, -1), matrix[3]  # the first token is about to be committed, others not
     guide = weighted_sum([goal_distance(torch.zeros(1, 2), 2)], [1.0])
 
-    def variance(num_futures, repeats=300):
-        streams = generators(1)
-        guidance = Guidance(guide, num_futures=num_futures)
-        draws = [
-            monte_carlo_gradient(tiny_model, tokens, x0, levels, guidance, streams)[0, FIRST_PLANNED]
-            for _ in range(repeats)
-        ]
-        return torch.stack(draws).var(dim=0).sum().item()
+    def variance(num_futures):
+        guidance, foresight = Guidance(guide, num_futures=num_futures), foreseen(tiny_model, tokens, levels)
+        gradient = monte_carlo_gradient(tiny_model, *foresight, levels, guidance, generators(repeats))
+        return gradient[:, FIRST_PLANNED].var(dim=0).sum().item()
 
     two, eight = variance(2), variance(8)
     assert two > 0
@@ -151,7 +161,7 @@ def test_redrawn_tokens_keep_the_spread_of_their_level(tiny_model):
     model = Gaussian(tiny_model, mean=0.0, std=1.0)
     levels = torch.tensor([0, 0, 10, 60, 60, 100])
     tokens = torch.randn(2000, 6, model.config.token_dim)
-    x0 = predict(model, tokens, levels)
+    x0, _ = predict(model, tokens, levels)
     futures = draw_futures(model, tokens, x0, levels, Guidance(num_futures=2), generators(2000))
     assert futures[:, :, 3:].std(dim=(0, 1, 3)).tolist() == pytest.approx([1.0] * 3, abs=0.02)
 
@@ -161,8 +171,9 @@ def test_goal_strength_extrapolates_from_the_masked_to_the_conditioned_predictio
     levels = matrix[2]
     masked_levels, masked_tokens = levels.clone(), tokens.clone()
     masked_levels[GOAL], masked_tokens[:, GOAL] = 100, 0
-    conditioned, masked = predict(tiny_model, tokens, levels), predict(tiny_model, masked_tokens, masked_levels)
-    torch.testing.assert_close(predict(tiny_model, tokens, levels, 2.0), 2 * conditioned - masked)
+    conditioned, _ = predict(tiny_model, tokens, levels)
+    masked, _ = predict(tiny_model, masked_tokens, masked_levels)
+    torch.testing.assert_close(predict(tiny_model, tokens, levels, 2.0)[0], 2 * conditioned - masked)
 
 
 def test_each_row_is_shown_with_its_levels(tiny_model):
@@ -184,9 +195,14 @@ def test_known_tokens_are_in_no_future_redrawn_nor_taken_for_the_ones_about_to_b
 def test_tokens_that_are_not_about_to_be_committed_have_the_plain_gradient(tiny_model):
     tokens, matrix = first_row(tiny_model, batch=1)
     levels, guide = matrix[3], goal_distance(torch.zeros(1, 2), 2)
-    x0 = predict(tiny_model, tokens, levels)
     plain, averaged = (
-        monte_carlo_gradient(tiny_model, tokens, x0, levels, Guidance(guide, num_futures=number), generators(1))
+        monte_carlo_gradient(
+            tiny_model,
+            *foreseen(tiny_model, tokens, levels),
+            levels,
+            Guidance(guide, num_futures=number),
+            generators(1),
+        )
         for number in (1, 4)
     )
     torch.testing.assert_close(plain[:, FIRST_PLANNED + 1 :], averaged[:, FIRST_PLANNED + 1 :])
@@ -239,3 +255,49 @@ def test_the_padding_of_an_inferred_start_stays_zero(tiny_model):
     start = sample(tiny_model, tokens, matrix, [])[:, START]
     assert not start[:, tiny_model.config.observation_dim :].any()
     assert not torch.allclose(start[:, :4], tokens[:, START, :4])
+
+
+@pytest.mark.parametrize(("num_futures", "row"), [(1, [2]), (3, [2, 6])])
+def test_a_plan_is_run_once_in_every_row_and_its_futures_in_one_batch(tiny_model, num_futures, row):
+    tokens, matrix = first_row(tiny_model, schedule="full_sequence")
+    seen = batches_run(tiny_model)
+    guidance = Guidance(goal_distance(torch.zeros(2, 2), 2), num_futures=num_futures)
+    sample(tiny_model, tokens, matrix, generators(2), guidance)
+    assert seen == [2, *row * 3]  # pure noise is not guided
+
+
+def test_rows_in_which_nothing_changes_are_skipped_but_shown(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    doubled = matrix.repeat_interleave(2, dim=0)
+    seen, shown = batches_run(tiny_model), []
+    plan = sample(tiny_model, tokens, doubled, [])
+    assert len(seen) == len(matrix) - 1
+    assert torch.equal(plan, sample(tiny_model, tokens, matrix, []))
+    assert torch.equal(plan, sample(tiny_model, tokens, doubled, [], on_row=lambda x0, levels: shown.append(x0)))
+    assert len(shown) == len(doubled) - 1 and torch.equal(shown[0], shown[1])
+
+
+def test_gradients_may_start_from_a_sampled_plan(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    plan = sample(tiny_model, tokens, matrix, []).requires_grad_()
+    (slope,) = torch.autograd.grad(plan.square().sum(), plan)
+    assert torch.equal(slope, 2 * plan)
+
+
+@pytest.mark.parametrize("schedule", ["full_sequence", "pyramid"])
+def test_the_multistep_solver_comes_closer_to_the_exact_flow(tiny_model, schedule):
+    tiny_model.alpha_bar = alpha_bar_table("cosine", 100)
+    model = Gaussian(tiny_model, mean=2.0, std=0.5)
+    tokens, matrix = first_row(model, schedule=schedule, steps=20)
+    exact = 2.0 + 0.5 * tokens
+    errors = [
+        (sample(model, tokens, matrix, [], Guidance(solver=solver)) - exact)[:, FIRST_PLANNED:].abs().max()
+        for solver in ("ddim", "multistep")
+    ]
+    assert errors[1] < errors[0] / 2
+
+
+def test_a_misspelt_solver_is_answered_with_its_near_match(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    with pytest.raises(InputError, match="did you mean multistep"):
+        sample(tiny_model, tokens, matrix, [], Guidance(solver="mulitstep"))

@@ -66,15 +66,27 @@ def test_cached_and_uncached_predictions_of_a_causal_transformer_are_equal(tiny_
     assert [part.shape for part in memory.state] == [(3, 2, 8, 8)] * 4  # keys and values of two blocks, eight tokens
 
 
-def test_only_the_tokens_that_are_to_be_kept_are_remembered(tiny_config):
+@pytest.mark.parametrize("fine_frequencies", [0, 3])
+def test_only_the_tokens_that_are_to_be_kept_are_remembered(tiny_config, fine_frequencies):
     torch.manual_seed(0)
-    backbone = Transformer(replace(tiny_config, causal=True)).eval()
+    backbone = Transformer(replace(tiny_config, causal=True, fine_frequencies=fine_frequencies)).eval()
     noisy, levels = inputs(tiny_config)
-    whole, memory = backbone(noisy, levels, keep=2)
-    assert memory.time == 2 and [part.shape[2] for part in memory.state] == [2, 2]
-    later, same = backbone(noisy[:, 2:], levels[:, 2:], memory)
-    assert same is memory
-    torch.testing.assert_close(later, whole[:, 2:], rtol=0, atol=1e-5)
+    for kept in (1, 2, 3):
+        whole, memory = backbone(noisy, levels, keep=kept)
+        assert memory.time == kept and [part.shape[2] for part in memory.state] == [kept, kept]
+        later, same = backbone(noisy[:, kept:], levels[:, kept:], memory)
+        assert same is memory
+        torch.testing.assert_close(later, whole[:, kept:], rtol=0, atol=1e-5)
+
+
+def test_goal_and_start_are_shown_in_octaves_too_and_planned_tokens_are_not(tiny_config):
+    torch.manual_seed(0)
+    backbone = Transformer(replace(tiny_config, fine_frequencies=3)).eval()
+    noisy, levels = inputs(tiny_config)
+    embedded = backbone.embed(noisy, levels, seen=0)
+    torch.nn.init.zeros_(backbone.embed_fine.weight)
+    differ = (embedded != backbone.embed(noisy, levels, seen=0)).any(dim=-1)
+    assert differ.tolist() == [[True, True, False, False, False, False]] * 2
 
 
 def test_a_transformer_without_a_causal_mask_remembers_nothing(tiny_config):

@@ -88,21 +88,22 @@ class Backbone(nn.Module):
         self,
         noisy: Float[Tensor, "batch time channel"],
         levels: Int[Tensor, "#batch time"],
-        times: Int[Tensor, " time"],
+        seen: int,
     ) -> Float[Tensor, "batch time width"]:
-        """Return the embedded tokens, which stand at ``times`` in their sequence."""
+        """Return the embedded tokens, before which ``seen`` others stand in their sequence."""
         level = self.embed_level(sinusoidal_embedding(levels, self.config.width))
-        embedded = self.embed_token(noisy) + level + self.embed_role[times.clamp_max(FIRST_PLANNED)]
-        return embedded + self._embed_fine(noisy, times) if self.config.fine_frequencies else embedded
+        roles = torch.arange(seen, seen + noisy.shape[1], device=noisy.device).clamp_max(FIRST_PLANNED)
+        embedded = self.embed_token(noisy) + level + self.embed_role[roles]
+        given = noisy[:, : max(0, FIRST_PLANNED - seen)]
+        if not self.config.fine_frequencies or not given.shape[1]:
+            return embedded
+        return embedded + functional.pad(self._embed_fine(given), (0, 0, 0, noisy.shape[1] - given.shape[1]))
 
-    def _embed_fine(
-        self, noisy: Float[Tensor, "batch time channel"], times: Int[Tensor, " time"]
-    ) -> Float[Tensor, "batch time width"]:
-        """Return embedded sines and cosines of goal and start, zeros for planned tokens (Tancik et al. 2020).
+    def _embed_fine(self, given: Float[Tensor, "batch given channel"]) -> Float[Tensor, "batch given width"]:
+        """Return embedded sines and cosines of goal and start (Tancik et al. 2020).
 
         An action that holds the goal turns on a hundredth of the maze, to which a linear embedding is nearly blind.
         """
-        octaves = torch.pi * 2.0 ** torch.arange(self.config.fine_frequencies, device=noisy.device)
-        angle = (noisy[..., : self.config.observation_dim, None] * octaves).flatten(-2)
-        is_given = (times < FIRST_PLANNED)[:, None]
-        return self.embed_fine(torch.cat([angle.sin(), angle.cos()], dim=-1) * is_given)
+        octaves = torch.pi * 2.0 ** torch.arange(self.config.fine_frequencies, device=given.device)
+        angle = (given[..., : self.config.observation_dim, None] * octaves).flatten(-2)
+        return self.embed_fine(torch.cat([angle.sin(), angle.cos()], dim=-1))

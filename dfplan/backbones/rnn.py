@@ -69,8 +69,7 @@ class CausalRNN(Backbone):
         Without a memory the latent is z_0 = 0.
         """
         seen, latent = (0, None) if memory is None else (memory.time, memory.state[0].transpose(0, 1).contiguous())
-        times = torch.arange(seen, seen + noisy.shape[1], device=noisy.device)
-        features = self.encoder(self.embed(noisy, levels, times))
+        features = self.encoder(self.embed(noisy, levels, seen))
         latents, kept = self._latents(self.features_norm(features), latent, keep)
         if keep:
             memory = Memory(seen + keep, (kept.transpose(0, 1).detach(),))

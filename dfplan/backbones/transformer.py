@@ -146,7 +146,7 @@ class Transformer(Backbone):
             raise ValueError("a transformer that is not causal remembers nothing.")
         seen = 0 if memory is None else memory.time
         times = torch.arange(seen, seen + noisy.shape[1], device=noisy.device)
-        hidden = self.embed(noisy, levels, times)
+        hidden = self.embed(noisy, levels, seen)
         rotation = time_rotation(times, self.config.width // self.config.num_heads)
         mask = causal_mask(seen, len(times), noisy.device) if self.config.causal else None
         keys_values = []
