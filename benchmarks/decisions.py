@@ -52,11 +52,12 @@ FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100)
 QUICK = Settings(mazes=("umaze",), episodes=10, ideas=("shipped planner", "diffused actions", "plans 40 steps"))
 
 EXPLANATION = """
-The first row is the agent `planner` of `dfplan-bench`: three DDIM steps, a plan as long as the model can every 10 steps,
-pursuit 25 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of one maze have the
-same starts. `share of limit` is the part of the kinematic limit. `recorded demonstrations`: the checkpoint
+The first row is the agent `planner` of `dfplan-bench`: three DDIM steps, a plan as long as the model can every 10
+steps, pursuit 25 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of one maze
+have the same starts. `share of limit` is the part of the kinematic limit. `recorded demonstrations`: the checkpoint
 `maze2d-MAZE-recorded`, a bidirectional network trained on the demonstrations as they were recorded, pursued 40 steps
-ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster (`dfplan/reexecution.py`).
+ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster
+(`dfplan/reexecution.py`).
 """
 
 
