@@ -16,11 +16,14 @@ from dfplan.training import Trainer
 
 
 def pass_row(model: DiffusionForcing, batch: int, machine: Machine, budget: float) -> Row:
-    """Return a row of the table of network passes: ``batch`` sequences as long as in training, in each precision."""
+    """Return a row of the table of network passes: ``batch`` sequences as long as in training, in each precision.
+
+    All have the same levels, as in sampling.
+    """
     config = model.config
-    shape = (batch, FIRST_PLANNED + config.num_tokens)
-    noisy = torch.randn(*shape, config.token_dim, device=machine.device)
-    levels = torch.randint(config.num_levels + 1, shape, device=machine.device)
+    time = FIRST_PLANNED + config.num_tokens
+    noisy = torch.randn(batch, time, config.token_dim, device=machine.device)
+    levels = torch.randint(config.num_levels + 1, (1, time), device=machine.device)
     row: Row = {"batch": batch}
     for precision, dtype in DTYPES.items():
         mixed = torch.autocast(machine.device.type, dtype, enabled=dtype != torch.float32)

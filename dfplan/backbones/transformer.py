@@ -99,7 +99,7 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.width)
         self.mlp = nn.Sequential(
             SteadyLinear(config.width, 4 * config.width),
-            nn.GELU(approximate="tanh"),
+            nn.GELU(),
             SteadyLinear(4 * config.width, config.width),
         )
 
