@@ -25,7 +25,7 @@ class DiffusionForcing(nn.Module):
         self.register_buffer("alpha_bar", table, persistent=False)
 
     def predict_x0(
-        self, noisy: Float[Tensor, "batch time channel"], levels: Int[Tensor, "batch time"]
+        self, noisy: Float[Tensor, "batch time channel"], levels: Int[Tensor, "#batch time"]
     ) -> Float[Tensor, "batch time channel"]:
         """Return the clean tokens expected behind ``noisy`` tokens, each at its own level."""
         return self.backbone(noisy, levels)[0]
