@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dfplan.backbones.base import SteadyLinear, sinusoidal_embedding
+from dfplan.backbones.base import SteadyLinear, falling_frequencies, sinusoidal_embedding
 from dfplan.backbones.transformer import Transformer, attend, causal_mask, rotate, time_rotation
 
 
@@ -18,6 +18,11 @@ def test_a_sequence_may_be_shorter_than_the_longest(tiny_config):
     backbone = Transformer(tiny_config)
     noisy, levels = inputs(tiny_config, num_tokens=1)
     assert backbone(noisy, levels)[0].shape == noisy.shape
+
+
+def test_a_sequence_longer_than_the_longest_is_refused(tiny_config):
+    with pytest.raises(ValueError, match="7 tokens is longer than the model's 6"):
+        Transformer(tiny_config)(*inputs(tiny_config, num_tokens=tiny_config.num_tokens + 1))
 
 
 def test_a_causal_backbone_sees_no_future_token(tiny_config):
@@ -37,7 +42,7 @@ def test_the_level_of_a_token_matters(tiny_config):
 
 
 def test_level_embeddings_begin_with_the_sine_of_the_level_itself():
-    embedding = sinusoidal_embedding(torch.tensor([0, 1, 2]), 4)
+    embedding = sinusoidal_embedding(torch.tensor([0, 1, 2]), falling_frequencies(2, max_period=100.0))
     assert embedding.shape == (3, 4)
     assert embedding[1, 0] == pytest.approx(0.84147, abs=1e-4) and embedding[0, 2] == 1
 
@@ -54,7 +59,7 @@ def test_the_product_of_rotated_queries_and_keys_depends_on_their_distance_in_ti
 @pytest.mark.parametrize("sizes", [[1] * 8, [3, 5], [1, 2, 5], [7, 1]])
 def test_cached_and_uncached_predictions_of_a_causal_transformer_are_equal(tiny_config, sizes):
     torch.manual_seed(0)
-    backbone = Transformer(replace(tiny_config, causal=True, depth=2)).eval()
+    backbone = Transformer(replace(tiny_config, causal=True, depth=2, num_tokens=6)).eval()
     noisy, levels = inputs(tiny_config, batch=3, num_tokens=6)
     whole, _ = backbone(noisy, levels)
     memory, chunks = None, []
@@ -103,7 +108,7 @@ def test_a_transformer_without_a_causal_mask_remembers_nothing(tiny_config):
 def test_attention_on_cpus_is_that_of_the_fused_kernel(precision, seen):
     torch.manual_seed(0)
     query, key, value = (torch.randn(2, 4, time, 8, dtype=precision) for time in (5, seen + 5, seen + 5))
-    mask = causal_mask(seen, 5, query.device)
+    mask = causal_mask(seen + 5)[seen:]
     assert (mask == 0).sum(dim=1).tolist() == [seen + count for count in range(1, 6)]
     for given in (mask, None):
         fused = functional.scaled_dot_product_attention(

@@ -33,15 +33,16 @@ class Memory:
         return Memory(self.time, tuple(part.repeat_interleave(copies, dim=0) for part in self.state))
 
 
-def angles(values: Int[Tensor, "*shape"], num_frequencies: int, max_period: float) -> Float[Tensor, "*shape frequency"]:
-    """Return ``values`` times frequencies that fall from 1 towards 1 / ``max_period`` (Vaswani et al. 2017)."""
-    share = torch.arange(num_frequencies, device=values.device) / num_frequencies
-    return values[..., None] * torch.exp(-math.log(max_period) * share)
+def falling_frequencies(number: int, max_period: float) -> Float[Tensor, " frequency"]:
+    """Return frequencies that fall from 1 towards 1 / ``max_period`` (Vaswani et al. 2017)."""
+    return torch.exp(-math.log(max_period) * torch.arange(number) / number)
 
 
-def sinusoidal_embedding(levels: Int[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape dim"]:
-    """Return sines and cosines of the levels at ``dim / 2`` frequencies."""
-    angle = angles(levels, dim // 2, MAX_LEVEL_PERIOD)
+def sinusoidal_embedding(
+    values: Float[Tensor, "*shape"] | Int[Tensor, "*shape"], frequencies: Float[Tensor, " frequency"]
+) -> Float[Tensor, "*shape dim"]:
+    """Return sines, then cosines, of the values at each frequency."""
+    angle = values[..., None] * frequencies
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
@@ -83,6 +84,11 @@ class Backbone(nn.Module):
                 2 * config.observation_dim * config.fine_frequencies, config.width, bias=False
             )
         self.embed_role = nn.Parameter(torch.randn(FIRST_PLANNED + 1, config.width))  # goal, start, planned token
+        # Constants: made anew in each pass, they would be a tenth of it at batch 1.
+        self.register_buffer(
+            "level_frequencies", falling_frequencies(config.width // 2, MAX_LEVEL_PERIOD), persistent=False
+        )
+        self.register_buffer("octaves", torch.pi * 2.0 ** torch.arange(config.fine_frequencies), persistent=False)
 
     def embed(
         self,
@@ -91,7 +97,7 @@ class Backbone(nn.Module):
         seen: int,
     ) -> Float[Tensor, "batch time width"]:
         """Return the embedded tokens, before which ``seen`` others stand in their sequence."""
-        level = self.embed_level(sinusoidal_embedding(levels, self.config.width))
+        level = self.embed_level(sinusoidal_embedding(levels, self.level_frequencies))
         roles = torch.arange(seen, seen + noisy.shape[1], device=noisy.device).clamp_max(FIRST_PLANNED)
         embedded = self.embed_token(noisy) + level + self.embed_role[roles]
         given = noisy[:, : max(0, FIRST_PLANNED - seen)]
@@ -104,6 +110,5 @@ class Backbone(nn.Module):
 
         An action that holds the goal turns on a hundredth of the maze, to which a linear embedding is nearly blind.
         """
-        octaves = torch.pi * 2.0 ** torch.arange(self.config.fine_frequencies, device=given.device)
-        angle = (given[..., : self.config.observation_dim, None] * octaves).flatten(-2)
+        angle = (given[..., : self.config.observation_dim, None] * self.octaves).flatten(-2)
         return self.embed_fine(torch.cat([angle.sin(), angle.cos()], dim=-1))

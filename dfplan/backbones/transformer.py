@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfplan.backbones.base import Backbone, Memory, SteadyLinear, angles
+from dfplan.backbones.base import Backbone, Memory, SteadyLinear, falling_frequencies
 from dfplan.config import ModelConfig
+from dfplan.tokens import FIRST_PLANNED
 
 MAX_TIME_PERIOD = 100.0  # of the rotary embedding of time, in tokens: about the length of a sequence
 
@@ -24,7 +25,7 @@ Mask = Float[Tensor, "time seen_and_time"]
 
 def time_rotation(times: Int[Tensor, " time"], dim: int) -> Rotation:
     """Return cosines and signed sines of the angles by which queries and keys of size ``dim`` turn (Su et al. 2021)."""
-    angle = angles(times, dim // 2, MAX_TIME_PERIOD)
+    angle = times[:, None] * falling_frequencies(dim // 2, MAX_TIME_PERIOD)
     cosine, sine = angle.cos(), angle.sin()
     return torch.cat([cosine, cosine], dim=-1), torch.cat([-sine, sine], dim=-1)
 
@@ -35,12 +36,12 @@ def rotate(heads: Float[Tensor, "*batch time dim"], rotation: Rotation) -> Float
     The halves of a head are the two coordinates of what turns.
     """
     cosine, sine = (part.to(heads.dtype) for part in rotation)
-    return heads * cosine + heads.roll(heads.shape[-1] // 2, dims=-1) * sine
+    return torch.addcmul(heads * cosine, heads.roll(heads.shape[-1] // 2, dims=-1), sine)
 
 
-def causal_mask(seen: int, time: int, device: torch.device) -> Mask:
-    """Return 0 where one of ``time`` tokens that follow ``seen`` others may look, −∞ where it may not: later ones."""
-    return torch.full((time, seen + time), -math.inf, device=device).triu(seen + 1)
+def causal_mask(time: int) -> Float[Tensor, "time time"]:
+    """Return 0 where each of ``time`` tokens may look, −∞ where it may not: at later ones."""
+    return torch.full((time, time), -math.inf).triu(1)
 
 
 def attend(
@@ -56,9 +57,12 @@ def attend(
             query, key, value, attn_mask=None if whole or mask is None else mask.to(query.dtype), is_causal=whole
         )
     # On CPUs in bf16 three products are several times faster than the fused kernel, in float32 as fast.
-    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)  # (batch, head, time, seen + time)
-    if mask is not None:
-        scores = scores + mask.to(scores.dtype)
+    scale = 1 / math.sqrt(query.shape[-1])
+    if mask is None:
+        scores = (scale * query) @ key.transpose(-1, -2)  # (batch, head, time, seen + time)
+    else:  # scaled and masked by the product itself
+        products = query.flatten(0, 1), key.flatten(0, 1).transpose(-1, -2)
+        scores = torch.baddbmm(mask.to(query.dtype), *products, alpha=scale).unflatten(0, query.shape[:2])
     return scores.softmax(dim=-1).to(value.dtype) @ value
 
 
@@ -128,6 +132,12 @@ class Transformer(Backbone):
             for layer in (block.attention.output, block.mlp[-1]):
                 nn.init.normal_(layer.weight, std=0.02 / math.sqrt(2 * config.depth))
                 nn.init.zeros_(layer.bias)
+        longest = FIRST_PLANNED + config.num_tokens
+        for name, constant in zip(
+            ("cosine", "sine"), time_rotation(torch.arange(longest), config.width // config.num_heads)
+        ):
+            self.register_buffer(name, constant, persistent=False)
+        self.register_buffer("mask", causal_mask(longest) if config.causal else None, persistent=False)
 
     def forward(
         self,
@@ -140,15 +150,17 @@ class Transformer(Backbone):
 
         Raises:
             ValueError: if something is to be remembered without a causal mask: what earlier tokens are depends on
-                later ones then.
+                later ones then. Or if the sequence is longer than the longest plan.
         """
         if (memory is not None or keep) and not self.config.causal:
             raise ValueError("a transformer that is not causal remembers nothing.")
         seen = 0 if memory is None else memory.time
-        times = torch.arange(seen, seen + noisy.shape[1], device=noisy.device)
+        times = slice(seen, seen + noisy.shape[1])
+        if times.stop > len(self.cosine):
+            raise ValueError(f"a sequence of {times.stop} tokens is longer than the model's {len(self.cosine)}.")
         hidden = self.embed(noisy, levels, seen)
-        rotation = time_rotation(times, self.config.width // self.config.num_heads)
-        mask = causal_mask(seen, len(times), noisy.device) if self.config.causal else None
+        rotation = self.cosine[times], self.sine[times]
+        mask = self.mask[times, : times.stop] if self.config.causal else None
         keys_values = []
         for index, block in enumerate(self.blocks):
             past = None if memory is None else memory.state[2 * index : 2 * index + 2]
