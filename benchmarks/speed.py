@@ -23,7 +23,9 @@ from dfplan.benchmarks.statistics import Estimate, quantiles
 from dfplan.benchmarks.throughput import pass_row, training_rows
 from dfplan.benchmarks.timing import (
     FEWEST_CALLS,
+    TURNS,
     Machine,
+    beside_products,
     first_plan,
     measured_machine,
     operations,
@@ -82,11 +84,12 @@ plans`. Decisions per second count plans made side by side for so many episodes.
 
 GFLOP are those of the matrix products that ran (torch's counter: two operations for each multiply-add, attention
 included, norms and activations not); where few rows are filled up, so that results do not depend on the batch, what
-fills them counts. A share is of the best rate that square products reach here in the same precision, as the
-first table has it: a share of 1 would be a network of products alone. Times are medians of as many calls as fit in
-`seconds`, at least {FEWEST_CALLS}, after a warm-up. Passes and training in bfloat16 run under autocast. An update of
-training is drawing (windows, levels, noise), forward, backward, optimiser and averaging; `auto` is the precision that
-`dfplan-train` takes on this device.
+fills them counts. A share is of the best rate that square products reach here in the same precision (the side is that
+of the first table), measured in turn with what is held against them, since what else runs on a machine slows both
+alike: a share of 1 would be a network of products alone. Times are medians of as many calls as fit in `seconds`, at
+least {FEWEST_CALLS} in each of {TURNS} turns, after a warm-up. Passes and training in bfloat16 run under autocast. An
+update of training is drawing (windows, levels, noise), forward, backward, optimiser and averaging; `auto` is the
+precision that `dfplan-train` takes on this device.
 """
 
 
@@ -144,10 +147,9 @@ def _decision_rows(maze: str, name: str, agent: DFPlanner, machine: Machine, set
 
 def _decision_row(maze: str, agent: DFPlanner, batch: int, machine: Machine, settings: Settings, run: Run) -> Row:
     plan = first_plan(agent, Conditions(f"maze2d-{maze}-v1", 1, run.seed), batch)
-    work = operations(plan) / batch
-    rate = batch / float(np.median(repeated(plan, settings.seconds)))
-    share = machine.share(rate * work, precision_of(agent.model))
-    return {"batch": batch, "decisions/s": rate, "GFLOP per decision": work / 1e9, "share": share}
+    work = operations(plan)
+    seconds, share = beside_products(plan, work, machine, precision_of(agent.model), settings.seconds)
+    return {"batch": batch, "decisions/s": batch / seconds, "GFLOP per decision": work / batch / 1e9, "share": share}
 
 
 def _summary(name: str, scores: list[Row], passes: list[Row], training: list[Row]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from dfplan.benchmarks.ablation import Row
-from dfplan.benchmarks.timing import DTYPES, Machine, operations, repeated, wall_seconds
+from dfplan.benchmarks.timing import DTYPES, Machine, beside_products, operations, repeated, wall_seconds
 from dfplan.config import Recipe
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.levels import draw_levels
@@ -29,10 +29,15 @@ def pass_row(model: DiffusionForcing, batch: int, machine: Machine, budget: floa
         mixed = torch.autocast(machine.device.type, dtype, enabled=dtype != torch.float32)
         with torch.inference_mode(), mixed:
             work = operations(lambda: model.predict_x0(noisy, levels))
-            seconds = repeated(lambda: wall_seconds(lambda: model.predict_x0(noisy, levels), machine.device), budget)
-        rate = work / float(np.median(seconds))
-        row |= {f"{precision}: ms": 1e3 * float(np.median(seconds)), "GFLOP": work / 1e9}
-        row |= {f"{precision}: GFLOP/s": rate / 1e9, f"{precision}: share": machine.share(rate, precision)}
+            seconds, share = beside_products(
+                lambda: wall_seconds(lambda: model.predict_x0(noisy, levels), machine.device),
+                work,
+                machine,
+                precision,
+                budget,
+            )
+        row |= {f"{precision}: ms": 1e3 * seconds, "GFLOP": work / 1e9}
+        row |= {f"{precision}: GFLOP/s": work / seconds / 1e9, f"{precision}: share": share}
     return row
 
 
@@ -56,14 +61,16 @@ def _trainer(recipe: Recipe, precision: str, dataset: dict[str, np.ndarray], mac
 def _training_row(trainer: Trainer, machine: Machine, budget: float) -> Row:
     config, model = trainer.config, trainer.recipe.model
     work = operations(trainer.update)
-    updating = float(np.median(repeated(lambda: wall_seconds(trainer.update, machine.device), budget)))
+    updating, share = beside_products(
+        lambda: wall_seconds(trainer.update, machine.device), work, machine, config.precision, budget
+    )
     drawing = float(np.median(repeated(lambda: wall_seconds(lambda: _draw(trainer), machine.device), budget / 4)))
     return {
         "updates/s": 1 / updating,
         "tokens/s": config.batch_size * model.num_tokens / updating,
         "GFLOP per update": work / 1e9,
         "GFLOP/s": work / updating / 1e9,
-        "share": machine.share(work / updating, config.precision),
+        "share": share,
         "share of time drawing data": round(drawing / updating, 3),
     }
 

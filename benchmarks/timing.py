@@ -15,6 +15,7 @@ from dfplan.benchmarks.report import processor
 from dfplan.devices import find_device
 
 FEWEST_CALLS, MOST_CALLS = 3, 400
+TURNS = 5  # in which products and what is held against them are measured
 WARM_UP_SHARE = 0.2  # of a measurement's seconds, spent beforehand: the first calls allocate and warm caches
 # Sides of the square matrix products whose best rate counts as the machine's; smaller ones do not fill it.
 PRODUCT_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
@@ -100,6 +101,11 @@ class Machine:
         """Return operations per second as a share of what matrix products in that precision reach at their best."""
         return round(rate / max(self.rates[precision].values()), 3)
 
+    def best_product(self, precision: str) -> tuple[Callable[[], float], int]:
+        """Return what takes the square product of the best rate and tells its seconds, and its operations."""
+        side = max(self.rates[precision], key=self.rates[precision].get)
+        return product_of(side, DTYPES[precision], self.device), 2 * side**3
+
     def rows(self, processors: float) -> list[dict]:
         """Return a table: a row per precision, a column per side; and the ``processors_had`` all the while."""
         return [
@@ -127,11 +133,28 @@ def measured_machine(device: str, budget: float) -> Machine:
     return Machine(place, name, torch.get_num_threads(), rates)
 
 
+def product_of(side: int, dtype: torch.dtype, device: torch.device) -> Callable[[], float]:
+    """Return what takes the product of two square matrices and tells its seconds."""
+    left, right = torch.randn(2, side, side, device=device).to(dtype)
+    return lambda: wall_seconds(lambda: left @ right, device)
+
+
 def product_rates(dtype: torch.dtype, device: torch.device, sides: Sequence[int], budget: float) -> dict[int, float]:
     """Return the operations per second of products of two square matrices, by their side; medians."""
-    rates = {}
-    for side in sides:
-        left, right = torch.randn(2, side, side, device=device).to(dtype)
-        seconds = repeated(lambda: wall_seconds(lambda: left @ right, device), budget)  # noqa: B023 (called at once)
-        rates[side] = 2 * side**3 / float(np.median(seconds))
-    return rates
+    return {side: 2 * side**3 / float(np.median(repeated(product_of(side, dtype, device), budget))) for side in sides}
+
+
+def beside_products(
+    measure: Callable[[], float], work: int, machine: Machine, precision: str, budget: float
+) -> tuple[float, float]:
+    """Return the median seconds of ``measure``, and the rate of its ``work`` as a share of that of products.
+
+    These are measured in turn with it: what else runs on a machine slows both alike.
+    """
+    product, operations_of_product = machine.best_product(precision)
+    seconds, product_seconds = [], []
+    for _ in range(TURNS):
+        product_seconds.append(repeated(product, budget / TURNS / 2))
+        seconds.append(repeated(measure, budget / TURNS))
+    median, median_of_products = (float(np.median(np.concatenate(part))) for part in (seconds, product_seconds))
+    return median, round(work / median / (operations_of_product / median_of_products), 3)

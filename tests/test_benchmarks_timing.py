@@ -8,7 +8,7 @@ from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks import timing
 from dfplan.benchmarks.evaluation import Conditions
-from dfplan.benchmarks.timing import Machine, first_plan, measured_machine, operations, repeated
+from dfplan.benchmarks.timing import Machine, beside_products, first_plan, measured_machine, operations, repeated
 
 CPU = torch.device("cpu")
 
@@ -54,6 +54,16 @@ def test_a_share_is_of_the_best_rate_in_the_same_precision():
     assert machine.share(60.0) == 0.6 and machine.share(100.0, "bfloat16") == 0.25
     assert [row["products in"] for row in machine.rows(1.5)] == ["float32", "bfloat16"]
     assert "abacus" in str(machine) and "threads of torch: 2" in str(machine)
+
+
+def test_a_share_is_of_the_best_product_measured_in_turn(monkeypatch):
+    calls = []
+    monkeypatch.setattr(timing, "wall_seconds", lambda call, device: calls.append("product") or 0.5)
+    machine = Machine(CPU, "abacus", 2, {"float32": {4: 10.0, 8: 100.0}})
+    # 128 operations in 0.25 s against a product of 2 * 8 ** 3 in 0.5 s.
+    assert beside_products(lambda: calls.append("plan") or 0.25, 128, machine, "float32", budget=5.0) == (0.25, 0.25)
+    turns = [name for name, before in zip(calls, [None, *calls]) if name != before]
+    assert turns == ["product", "plan"] * timing.TURNS
 
 
 def test_the_machine_is_measured_in_each_precision_and_size(monkeypatch):
