@@ -92,6 +92,7 @@ class TrainingConfig:
     loss_weight: str = "constant"
     goal_known: float = 0.8  # share of windows whose goal token is clean; it is pure noise (masked) in the rest
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
+    long_ways: float = 0.0  # share of windows that begin at a row drawn in proportion to its steps to the goal
     hold_goal: bool = True  # windows stand still after their goal; False: they run on past it along the recording
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
     start_level: float = 0.004  # its highest level then, as a share of K
@@ -114,7 +115,7 @@ class TrainingConfig:
                 f"re-executed demonstrations end at rest at their goals; goal_on_the_way={self.goal_on_the_way} and "
                 f"hold_goal={self.hold_goal} do not fit, 0 and True do."
             )
-        for name in ("goal_known", "goal_on_the_way", "start_known", "start_level", "ema_decay"):
+        for name in ("goal_known", "goal_on_the_way", "long_ways", "start_known", "start_level", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
@@ -134,7 +135,7 @@ BACKBONE_SETTINGS = {
     "causal_transformer": {"causal": True},
     "rnn": {"backbone": "rnn", "causal": True, "width": 132, "num_heads": 2},
 }
-_RE_EXECUTED = TrainingConfig(demonstrations="re-executed", goal_on_the_way=0.0, start_level=0.001)
+_RE_EXECUTED = TrainingConfig(demonstrations="re-executed", goal_on_the_way=0.0, long_ways=0.5, start_level=0.001)
 
 
 def _planner(maze: str, num_tokens: int, steps: int) -> Recipe:

@@ -86,7 +86,9 @@ class WindowSampler:
         self.rewards = dataset["rewards"].astype(np.float32)
         self.model, self.training = model, training
         # Rows with so many steps left to take.
-        self.starts = np.flatnonzero(self.ends - np.arange(len(self.ends)) >= fewest_steps)
+        left = self.ends - np.arange(len(self.ends))
+        self.starts = np.flatnonzero(left >= fewest_steps)
+        self.left_up_to = np.cumsum(left[self.starts])  # steps left to the goal, added up over the starts
         if not len(self.starts):
             found, wanted = len(self.ends), fewest_steps + 1
             raise InputError(f"{found} rows hold no {wanted} in a row of one demonstration; take more rows.")
@@ -94,10 +96,21 @@ class WindowSampler:
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:
         """Return random windows; a goal on the way lies uniformly between start and segment's (or window's) end."""
         start = rng.choice(self.starts, batch_size)
+        if self.training.long_ways:
+            start = np.where(rng.random(batch_size) < self.training.long_ways, self._far_starts(batch_size, rng), start)
         end = self.ends[start] if self.training.hold_goal else start + self.model.horizon
         on_the_way = start + 1 + (rng.random(batch_size) * (end - start)).astype(np.int64)
         goal_row = np.where(rng.random(batch_size) < self.training.goal_on_the_way, on_the_way, end)
         return self._windows(start, goal_row)
+
+    def _far_starts(self, batch_size: int, rng: np.random.Generator) -> Int[np.ndarray, " batch"]:
+        """Return rows drawn in proportion to the steps left to their goals.
+
+        Drawn evenly, most rows are near their goals; without a goal to be shown, a model of them hardly goes anywhere.
+        """
+        return self.starts[
+            np.searchsorted(self.left_up_to, rng.integers(self.left_up_to[-1], size=batch_size), "right")
+        ]
 
     def _windows(self, start: Int[np.ndarray, " batch"], goal_row: Int[np.ndarray, " batch"]) -> Windows:
         step = np.arange(1, self.model.horizon + 1)

@@ -56,6 +56,14 @@ def test_goals_on_the_way_lie_ahead_within_the_segment(tiny_dataset, tiny_config
     assert (drawn.goals[:, 0] < 2.9).any()
 
 
+def test_long_ways_begin_at_rows_in_proportion_to_their_steps_to_the_goal(tiny_dataset, tiny_config):
+    drawn = windows(tiny_dataset, tiny_config, count=20_000, goal_on_the_way=0.0, long_ways=1.0)
+    left = ((drawn.goals - drawn.starts[:, :2])[:, 0] * 10).round().long()  # steps, one for each tenth
+    counts = torch.bincount(left, minlength=30).double()
+    expected = torch.arange(30.0).double() * (1 + (torch.arange(30) < 20).double())  # 30 rows, and 20 more
+    torch.testing.assert_close(counts / counts.sum(), expected / expected.sum(), rtol=0, atol=0.006)
+
+
 def test_rewards_are_about_the_state_after_the_step(tiny_dataset, tiny_config):
     plan = windows(tiny_dataset, tiny_config).trajectories
     assert ((plan.observations[..., 0] > 2.5) == (plan.rewards == 1)).all()
