@@ -21,7 +21,7 @@ from dfplan.envs.errors import choose
 from dfplan.guidance import Guide
 from dfplan.memory import Foresight, columns_at_work, predict
 from dfplan.noise import SOLVERS, add_noise, ddim_step, draw_noise
-from dfplan.tokens import FIRST_PLANNED
+from dfplan.tokens import FIRST_PLANNED, Trajectories
 
 Tokens = Float[Tensor, "batch time channel"]
 
@@ -120,7 +120,8 @@ def sample(
             last, now, then = last_levels[moving], levels[moving], next_levels[moving]
             aimed_at = aim(target[:, moving], last_target[:, moving], last, now, then)
             tokens[:, moving] = ddim_step(tokens[:, moving], aimed_at, model.alpha_bar[now], model.alpha_bar[then])
-            last_levels, last_target = levels, target
+            if moving.start < moving.stop:  # rows in which nothing moves are no steps, whether looked at or not
+                last_levels, last_target = levels, target
     return tokens.clone()  # outside, so that gradients may start from it
 
 
@@ -211,8 +212,10 @@ def _score(
 
     The guide knows of one goal per plan, so it is shown one copy of every plan at a time.
     """
-    plans = (model.codec.decode(copy[:, guidance.first_planned :]) for copy in x0.unbind(dim=1))
-    return sum(guidance.guide(plan).sum() for plan in plans)
+    plans = model.codec.decode(x0[:, :, guidance.first_planned :].flatten(0, 1))
+    parts = (plans.observations, plans.actions, plans.rewards)
+    copies = zip(*(part.unflatten(0, x0.shape[:2]).unbind(dim=1) for part in parts))
+    return sum(guidance.guide(Trajectories(*copy)).sum() for copy in copies)
 
 
 def draw_futures(

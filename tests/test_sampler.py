@@ -4,7 +4,7 @@ import torch
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
 from dfplan.guidance import goal_distance, weighted_sum
-from dfplan.noise import alpha_bar_table
+from dfplan.noise import SOLVERS, alpha_bar_table
 from dfplan.sampler import (
     Guidance,
     InPainting,
@@ -266,14 +266,16 @@ def test_a_plan_is_run_once_in_every_row_and_its_futures_in_one_batch(tiny_model
     assert seen == [2, *row * 3]  # pure noise is not guided
 
 
-def test_rows_in_which_nothing_changes_are_skipped_but_shown(tiny_model):
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_rows_in_which_nothing_changes_are_skipped_but_shown(tiny_model, solver):
     tokens, matrix = first_row(tiny_model)
     doubled = matrix.repeat_interleave(2, dim=0)
-    seen, shown = batches_run(tiny_model), []
-    plan = sample(tiny_model, tokens, doubled, [])
+    seen, shown, guidance = batches_run(tiny_model), [], Guidance(solver=solver)
+    plan = sample(tiny_model, tokens, doubled, [], guidance)
     assert len(seen) == len(matrix) - 1
-    assert torch.equal(plan, sample(tiny_model, tokens, matrix, []))
-    assert torch.equal(plan, sample(tiny_model, tokens, doubled, [], on_row=lambda x0, levels: shown.append(x0)))
+    assert torch.equal(plan, sample(tiny_model, tokens, matrix, [], guidance))
+    watched = sample(tiny_model, tokens, doubled, [], guidance, on_row=lambda x0, levels: shown.append(x0))
+    assert torch.equal(plan, watched)
     assert len(shown) == len(doubled) - 1 and torch.equal(shown[0], shown[1])
 
 
