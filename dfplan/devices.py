@@ -17,7 +17,7 @@ MMAP_THRESHOLD, TRIM_THRESHOLD = 32 << 20, 512 << 20
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """Return the named device; ``auto`` is the first GPU, or else the CPU.
+    """Return the named device; ``auto`` is the first GPU, or else the CPU, where this process then keeps freed memory.
 
     Raises:
         InputError: if there is no such device here.

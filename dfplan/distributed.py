@@ -106,7 +106,7 @@ class Processes:
 
     def _num_threads(self) -> int:
         """Return this process's share of the cores, unless the user chose; torchrun itself says 1."""
-        chosen = int(os.environ.get("OMP_NUM_THREADS", 1))
+        chosen = int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0])
         has_affinity = hasattr(os, "sched_getaffinity")  # not on every system
         cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
         return chosen if chosen > 1 else max(1, cores // self.local_count)

@@ -3,8 +3,10 @@
 D4RL's demonstrator brakes before every waypoint, adds noise to its actions, and stops pushing at its goal. Planners
 that imitate it inherit all three. Here a model of the motion is fitted to the recording (a linear one is exact wherever
 nothing is touched), and in that model a pursuit of the recorded positions drives the same ways as fast as the actuators
-allow, from starts beside the recorded ones, and brakes at the goal. A re-execution that leaves the recording's support
-is thrown away: the motion model knows no walls, but nobody was ever recorded in one.
+allow, from starts beside the recorded ones, and brakes at the goal. The motion model knows no walls, but nobody was
+ever recorded in one: a re-execution that leaves the recording's support is thrown away. What it counts as support is
+wider than the ball, so that some still cut a wall's edge. Rewards are those of the nearest row of the way itself, so
+that the rim of the rewarded region is off by as much as a start may lie beside its way.
 
 Nothing but the recording is used. Like the controllers, this knows an observation as position and velocity, and an
 action as a push along the axes of the position.
@@ -99,6 +101,8 @@ def re_executed(dataset: Dataset, ends: Int[np.ndarray, " row"], max_steps: int,
     random = np.random.default_rng(seed)
     observations = dataset["observations"].astype(np.float64)
     first, goal_row, spread = _parts(ends, random)
+    if not len(first):
+        raise InputError(f"{len(observations)} rows hold no whole demonstration to re-execute; take more rows.")
     goals = observations[goal_row, :2]
     starts = observations[first]
     starts[:, :2] += spread[:, None] * random.uniform(-1, 1, size=(len(first), 2))
@@ -108,7 +112,10 @@ def re_executed(dataset: Dataset, ends: Int[np.ndarray, " row"], max_steps: int,
     supported = _supported(states, last, observations[:, :2])
     kept = np.flatnonzero(arrived & supported)
     if not len(kept):
-        raise InputError(f"none of {len(first)} recorded ways could be re-executed; train on the recording itself.")
+        raise InputError(
+            f"none of {len(first)} recorded ways could be re-executed; train on the recording itself, with "
+            f"--demonstrations recorded."
+        )
     step = np.arange(max_steps + 1)
     used = step <= last[kept, None]  # (trajectory, step)
     is_last = (step == last[kept, None])[used]

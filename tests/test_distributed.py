@@ -60,12 +60,12 @@ def test_a_process_alone_keeps_the_device_as_it_was_named():
     assert [own_device(name) for name in ("auto", "cuda", "cpu")] == ["auto", "cuda", "cpu"]
 
 
-@pytest.mark.parametrize(("chosen", "threads"), [("1", 2), ("3", 3)])
+@pytest.mark.parametrize(("chosen", "threads"), [("1", 2), ("3", 3), ("3,2", 3)])
 def test_processes_share_the_cores_of_their_machine_unless_the_user_chose(monkeypatch, chosen, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", chosen)  # 1 is what torchrun says where the user says nothing
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert Processes(count=4, local_count=4)._num_threads() == threads
-    assert Processes(count=99, local_count=99)._num_threads() == max(1, int(chosen))
+    assert Processes(count=99, local_count=99)._num_threads() == (1 if chosen == "1" else 3)
 
 
 @pytest.mark.parametrize(("rank", "pauses"), [(0, []), (1, [distributed.FIRST_WORD_SECONDS])])

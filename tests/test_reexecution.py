@@ -102,3 +102,9 @@ def test_what_moves_otherwise_than_a_point_in_a_plane_is_refused(recorded):
 def test_a_recording_whose_ways_cannot_be_driven_in_time_is_refused(recorded):
     with pytest.raises(InputError, match="none of"):
         re_executed(recorded, segment_ends(recorded), max_steps=1, seed=0)
+
+
+def test_a_recording_without_a_whole_demonstration_is_refused():
+    with pytest.raises(InputError, match="1 rows hold no whole demonstration to re-execute; take more rows"):
+        dataset = recording(segments=1, rows=1)
+        re_executed(dataset, segment_ends(dataset), max_steps=50, seed=0)
