@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dfplan.agents.config import MONTE_CARLO_GUIDANCE, PlannerConfig
+from dfplan.agents.config import MONTE_CARLO_GUIDANCE
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.ablation import Findings, Row, Run
 from dfplan.benchmarks.charts import lines
@@ -33,7 +33,7 @@ from dfplan.tokens import FIRST_PLANNED
 class Settings:
     """Budget of the measurement: the maze, about how many seconds each takes, and the values of each setting.
 
-    The longest lookahead is measured too. ``candidates`` counts only for an agent that knows them. One future is plain
+    The longest lookahead is measured too. One future is plain
     guidance, which draws none, so that the line of ``num_futures`` begins with two.
     """
 
@@ -124,6 +124,12 @@ class Sweep:
         return self._fitted([point.work for point in self.points])
 
     @property
+    def is_flat(self) -> bool:
+        """Whether the line hardly rises, or falls, which only noise makes it do."""
+        first, last = self.points[0].value, self.points[-1].value
+        return self.line.slope * (last - first) < FLAT * self.line.at(first)
+
+    @property
     def worst_error(self) -> float:
         """Largest distance of a measured time from the line, as a share of the time."""
         return max(abs(self.line.at(point.value) / point.median - 1) for point in self.points)
@@ -134,7 +140,7 @@ def study(settings: Settings, run: Run) -> Findings:
     had, machine = processors_had(), measured_machine(run.device, settings.seconds)
     agent = DFPlanner.load(f"maze2d-{settings.maze}", run.device)
     precision = precision_of(agent.model)
-    sweeps = {name: _sweep(name, agent, settings, run) for name in SWEEPS if _known(name)}
+    sweeps = {name: _sweep(name, agent, settings, run) for name in SWEEPS}
     tables = {"Matrix products": machine.rows(had())}
     tables["Lines"] = [_line_row(sweep, machine, precision) for sweep in sweeps.values()]
     tables |= {f"Against {name}": _rows(sweep, machine, precision) for name, sweep in sweeps.items()}
@@ -143,11 +149,6 @@ def study(settings: Settings, run: Run) -> Findings:
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
     return Findings(tables, {"scaling": figure}, _explanation(settings, agent, sweeps, machine, precision))
-
-
-def _known(name: str) -> bool:
-    """Return whether the agent has what the sweep changes."""
-    return SWEEPS[name][1](1, 1).keys() <= PlannerConfig.__dataclass_fields__.keys()
 
 
 def _sweep(name: str, agent: DFPlanner, settings: Settings, run: Run) -> Sweep:
@@ -188,7 +189,7 @@ def _line_row(sweep: Sweep, machine: Machine, precision: str) -> Row:
         "ms for one more": 1e3 * line.slope,
         "of": SWEEPS[sweep.name][0],
         "GFLOP for one more": round(max(0.0, work.slope) / 1e9, 6),
-        "share for one more": machine.share(work.slope / line.slope, precision) if work.slope >= 1 else "-",
+        "share for one more": "-" if sweep.is_flat else machine.share(work.slope / line.slope, precision),
         "worst error of the line": f"{sweep.worst_error:.0%}",
     }
 
@@ -217,7 +218,7 @@ shares are of the best rate of {precision} products, which the first table has. 
 def _sentence(sweep: Sweep, machine: Machine, precision: str) -> str:
     """Return the line of a sweep in words."""
     line, first, last, unit = sweep.line, sweep.points[0], sweep.points[-1], SWEEPS[sweep.name][0]
-    if abs(line.slope) * (last.value - first.value) < FLAT * line.at(first.value):
+    if sweep.is_flat:
         return (
             f"{sweep.name}: flat, {1e3 * line.at(first.value):.3g} ms; a plan with {first.value} {unit} runs "
             f"{first.work / last.work:.0%} of the products of one with {last.value}."
@@ -232,6 +233,8 @@ def _sentence(sweep: Sweep, machine: Machine, precision: str) -> str:
 def _bound(batch: Sweep, steps: Sweep, agent: DFPlanner) -> str:
     """Return what bounds a plan: what the episodes of a batch share, or the rows that each brings to the products."""
     fixed, per_episode = max(0.0, batch.line.fixed), batch.line.slope
+    if batch.is_flat:
+        return "The batch was measured too noisily to tell what bounds a plan."
     rows, per_step = FIRST_PLANNED + agent.model.config.num_tokens, per_episode / agent.config.sampling_steps
     return (
         f"What the episodes of a batch share ({1e3 * fixed:.3g} ms: dispatching operators, preparing, checking and "

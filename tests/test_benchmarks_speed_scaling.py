@@ -52,17 +52,22 @@ def test_a_sweep_tells_its_line_and_the_share_of_its_products():
     assert "flat" in words and "100% of the products" in words
 
 
+def test_a_line_that_falls_is_called_flat_and_tells_no_share(tiny_model):
+    falling = sweep("batch", {1: (10e-3, 1_000_000), 2: (8e-3, 2_000_000), 4: (6e-3, 4_000_000)})
+    assert "flat" in speed_scaling._sentence(falling, MACHINE, "float32")
+    assert speed_scaling._line_row(falling, MACHINE, "float32")["share for one more"] == "-"
+    assert "too noisily" in speed_scaling._bound(falling, falling, DFPlanner(tiny_model))
+
+
 def test_every_sweep_of_the_agents_settings_has_a_table_a_line_and_a_panel(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "PRODUCT_SIZES", {"cpu": (4,)})
     monkeypatch.setattr(DFPlanner, "load", lambda name, device: DFPlanner(tiny_model, PlannerConfig()))
     findings = speed_scaling.study(SMALL, Run(seed=1, device="cpu", output=tmp_path))
-    known = [name for name in SWEEPS if speed_scaling._known(name)]
-    assert {"lookahead", "batch", "sampling_steps", "num_futures"} <= set(known)
-    assert [row["against"] for row in findings.tables["Lines"]] == known
+    assert [row["against"] for row in findings.tables["Lines"]] == list(SWEEPS)
     lookahead = [row["lookahead"] for row in findings.tables["Against lookahead"]]
     assert lookahead == [1, 2, 4], "the longest lookahead is added"
-    assert all(row["ms per plan"].value > 0 for name in known for row in findings.tables[f"Against {name}"])
-    assert isinstance(findings.figures["scaling"], Figure) and len(findings.figures["scaling"].axes) == len(known)
+    assert all(row["ms per plan"].value > 0 for name in SWEEPS for row in findings.tables[f"Against {name}"])
+    assert isinstance(findings.figures["scaling"], Figure) and len(findings.figures["scaling"].axes) == len(SWEEPS)
     assert "threads of torch" in findings.explanation
 
 
