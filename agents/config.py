@@ -14,13 +14,13 @@ MODES = ("planner", "policy")
 # The paper's own planner (§3.4): the model is not told the goal, guidance is. Settings of ``PlannerConfig``.
 MONTE_CARLO_GUIDANCE = {
     "goal_token": False,
-    "guide": "squashed_goal_distance",
-    "guidance_scale": 0.8,
+    "guide": "goal_distance",
+    "guidance_scale": 1.0,
     "num_futures": 4,
     "schedule": "pyramid",
-    "uncertainty_scale": 0.2,
-    "sampling_steps": 10,
-    "open_loop_horizon": 40,
+    "uncertainty_scale": 0.1,
+    "sampling_steps": 5,
+    "open_loop_horizon": 20,
 }
 # A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.
 POLICY = {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
@@ -39,12 +39,12 @@ DIFFUSER = {
 # Next-token diffusion (App. C.8): each token is cleaned entirely before the next. For models trained with the level
 # sampler ``teacher_forcing``. A plan takes ``sampling_steps`` rows for each of its tokens, hence fewer plans.
 TEACHER_FORCING = {"schedule": "autoregressive", "sampling_steps": 3, "open_loop_horizon": 40}
-# The dial between score and speed: ``dfplan-bench --preset``; what each costs and gains is measured by
+# The dial of the planner between score and speed: ``dfplan-bench --preset``; what each costs and gains is measured by
 # ``python -m dfplan.benchmarks.speed``. The default is ``PlannerConfig()``.
 FAST = {"sampling_steps": 1, "horizon": 40, "open_loop_horizon": 20}
 BEST = {"open_loop_horizon": 5}
 PRESETS = {"fast": FAST, "default": {}, "best": BEST}
-# What suits plans that are as slow as the recorded demonstrations; the defaults suit those of re-executed ones.
+# By what a model learned from, in place of defaults: plans as slow as the recorded demonstrations want other settings.
 BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40, "open_loop_horizon": 20}, "re-executed": {}}
 GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
@@ -52,6 +52,8 @@ GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashe
 @dataclass(frozen=True)
 class PlannerConfig:
     """How the agent decides; every field may be changed between episodes without retraining.
+
+    Defaults suit models of re-executed demonstrations; ``for_demonstrations`` knows those of recorded ones.
 
     Attributes:
         mode: ``planner`` plans a horizon, ``policy`` one token.
@@ -107,6 +109,11 @@ class PlannerConfig:
     replan_error: float | None = None
     warm_start: float | None = None
     pursuit_lookahead: int = LOOKAHEAD
+
+    @classmethod
+    def for_demonstrations(cls, demonstrations: str, **settings) -> "PlannerConfig":
+        """Return ``settings`` with the defaults that suit a model of such demonstrations (``BY_DEMONSTRATIONS``)."""
+        return cls(**(BY_DEMONSTRATIONS[demonstrations] | settings))
 
     def __post_init__(self):
         if self.mode not in MODES:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from dfplan.agents.candidates import best_of
-from dfplan.agents.config import BY_DEMONSTRATIONS, PlannerConfig
+from dfplan.agents.config import PlannerConfig
 from dfplan.agents.executions import Episodes, Execution, Executions
 from dfplan.agents.history import Belief, History, Past, Recollection
 from dfplan.agents.observations import checked, checked_share, unpacked
@@ -54,7 +54,7 @@ class DFPlanner:
         """Return the agent of a shipped checkpoint, a run's folder, or a file.
 
         ``settings`` are fields of ``PlannerConfig``; what suits the demonstrations that the checkpoint learned from
-        (``BY_DEMONSTRATIONS``) stands in for those left out.
+        (``PlannerConfig.for_demonstrations``) stands in for those left out.
 
         Raises:
             InputError: if there is no such checkpoint, device or setting, or the file is damaged.
@@ -64,8 +64,8 @@ class DFPlanner:
             raise unknown_name("planner setting", min(unknown), PlannerConfig.__dataclass_fields__)
         file = find_checkpoint(name_or_path)
         model, info = load_checkpoint(file, find_device(device))
-        own = BY_DEMONSTRATIONS[info.get("demonstrations", "recorded")]
-        agent = cls(model, PlannerConfig(**(own | settings)), info)
+        config = PlannerConfig.for_demonstrations(info.get("demonstrations", "recorded"), **settings)
+        agent = cls(model, config, info)
         agent.checkpoint = file
         return agent
 

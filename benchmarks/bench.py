@@ -49,7 +49,7 @@ def main() -> None:
             name: evaluate(agent, conditions, name, processes=processes) for name, agent in contenders.items()
         }
     if processes.is_first:
-        configs = {name: described_config(agent, options.preset) for name, agent in contenders.items()}
+        configs = {name: described_config(agent) for name, agent in contenders.items()}
         write_results(output, evaluations, configs, reproducing_command(arguments, maze))
         title = f"{conditions.env_id}, {conditions.goal} goal, {counted_episodes(conditions)}"
         print(f"\n{title}; 95% intervals in brackets\n\n{table(evaluations)}\n\nwritten to {output}")
@@ -73,7 +73,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes per agent and seed")
     parser.add_argument("--seeds", type=positive_integer, default=1, help="how many seeds, from --seed on")
     parser.add_argument(
-        "--preset", choices=PRESET_NAMES, default="default", help="of agents with a network: score against speed"
+        "--preset", choices=PRESET_NAMES, default="default", help="of the agent planner: score against speed"
     )
     controllers = ", ".join(CONTROLLERS)
     parser.add_argument("--controller", help=f"from plans to actions, instead of the agent's own: {controllers}")

@@ -31,8 +31,8 @@ class ContenderOptions:
         checkpoint: name, folder or file; None for the one that ships for the maze and the agent.
         controller: how plans become actions; None for the agent's own default.
         device: where networks run.
-        preset: the dial between score and speed, of ``PRESET_NAMES``; an agent's own settings win over it, and
-            ``controller`` over both.
+        preset: the planner's dial between score and speed, of ``PRESET_NAMES``; ``controller`` wins over it. All other
+            agents have settings of their own.
     """
 
     env_id: str
@@ -139,24 +139,22 @@ def check_options(options: ContenderOptions) -> None:
             print(f"warning: {warning}", file=sys.stderr)
 
 
-def described_config(agent: Agent, preset: str = "default") -> dict[str, Any]:
-    """Return the agent's settings and, where it has a network, its checkpoint's file, the maze that it is from, and
-    the preset that its settings begin with.
-    """
+def described_config(agent: Agent) -> dict[str, Any]:
+    """Return the agent's settings and, where it has a network, its checkpoint's file and the maze that it is from."""
     config = getattr(agent, "config", None)
     settings = asdict(config) if is_dataclass(config) else {}
     file = getattr(agent, "checkpoint", None)
     if file is None:
         return settings
     origin = {"checkpoint": f"{file.parent.name}/{file.name}", "trained_on": agent.info.get("env_id")}
-    return settings | origin | {"preset": preset}
+    return settings | origin
 
 
 def _learned(own: str | None = None, level_sampler: str | None = None) -> Callable[[ContenderOptions], Agent]:
     """Return what makes an agent with settings of its own.
 
     Args:
-        own: their name in ``dfplan.agents.config``; None for the planner, which has none.
+        own: their name in ``dfplan.agents.config``; None for the planner, which has its presets.
         level_sampler: how the agent's own checkpoint was trained; None for the maze's.
     """
 
@@ -168,9 +166,9 @@ def _load(options: ContenderOptions, own: str | None = None, level_sampler: str 
     from dfplan.agents import config
     from dfplan.agents.planner import DFPlanner
 
-    settings = choose("preset", options.preset, config.PRESETS) | (getattr(config, own) if own else {})
+    settings = getattr(config, own) if own else choose("preset", options.preset, config.PRESETS)
     if options.controller:
-        settings |= {"controller": options.controller}
+        settings = settings | {"controller": options.controller}
     checkpoint = options.checkpoint or _shipped(options.env_id, level_sampler)
     agent = DFPlanner.load(checkpoint, device=options.device, **settings)
     _check_sizes(agent.model.config, checkpoint, options.env_id)

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from dfplan.agents.config import BY_DEMONSTRATIONS, DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
+from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate
 from dfplan.benchmarks.report import INTERVALS, processor, scores_table, versions
@@ -25,9 +25,13 @@ def write_card(
     path: Path, recipe: Recipe, model: DiffusionForcing, conditions: Conditions, run: str, timed: bool = True
 ) -> None:
     """Evaluate a finished model as the agents that it is made for, and write its card; ``run`` is its folder."""
-    own = BY_DEMONSTRATIONS[recipe.training.demonstrations]
     evaluations = {
-        name: evaluate(DFPlanner(model, PlannerConfig(**(own | settings))), conditions, name, timed)
+        name: evaluate(
+            DFPlanner(model, PlannerConfig.for_demonstrations(recipe.training.demonstrations, **settings)),
+            conditions,
+            name,
+            timed,
+        )
         for name, settings in evaluated_agents(recipe).items()
     }
     with replaced(path) as unfinished:

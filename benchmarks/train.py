@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from dfplan.agents.config import BY_DEMONSTRATIONS, PlannerConfig
+from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
@@ -125,8 +125,8 @@ class Reporter:
 
     def _evaluate(self, model: DiffusionForcing, step: int) -> None:
         settings = next(iter(evaluated_agents(self.trainer.recipe).values()))
-        own = BY_DEMONSTRATIONS[self.trainer.config.demonstrations]
-        agent = DFPlanner(model, PlannerConfig(**(own | settings)))
+        config = PlannerConfig.for_demonstrations(self.trainer.config.demonstrations, **settings)
+        agent = DFPlanner(model, config)
         evaluation = evaluate(agent, Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES), f"evaluation at {step}")
         for name, values in (evaluation.scores | {"first_reach": arrivals(evaluation)}).items():
             self.writer.add_scalar(f"evaluation/{name}", values.mean(), step)
