@@ -15,7 +15,7 @@ MODES = ("planner", "policy")
 MONTE_CARLO_GUIDANCE = {
     "goal_token": False,
     "guide": "goal_distance",
-    "guidance_scale": 1.0,
+    "guidance_scale": 0.5,
     "num_futures": 4,
     "schedule": "pyramid",
     "uncertainty_scale": 0.1,

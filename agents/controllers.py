@@ -18,7 +18,7 @@ Observations = Float[np.ndarray, "batch observation"]
 
 POSITION_GAIN = 10.0  # action per unit of distance, the demonstrator's
 VELOCITY_GAIN = 1.0  # action per unit of velocity, the demonstrator's
-LOOKAHEAD = 25  # steps of the plan by which the pursued point is ahead of the nearest one, unless told otherwise
+LOOKAHEAD = 20  # steps of the plan by which the pursued point is ahead of the nearest one, unless told otherwise
 HOLD_RADIUS = 0.25  # environment units from its end, within which a plan that stays there only stands still
 SEARCH_WINDOW = 30  # steps of the plan searched for the nearest point; the plan's way may come back near itself later
 
