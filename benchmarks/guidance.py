@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dfplan.agents.config import MONTE_CARLO_GUIDANCE
+from dfplan.agents.config import GOAL_GUIDES, MONTE_CARLO_GUIDANCE
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import lines
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
 from dfplan.benchmarks.statistics import Estimate, bootstrap
-from dfplan.guidance import squashed_goal_distance
 from dfplan.noise import draw_noise
 from dfplan.sampler import Guidance, about_to_be_committed, monte_carlo_gradient, predict, sample
 from dfplan.schedules import scheduling_matrix
@@ -33,23 +32,21 @@ class Settings:
     repeats: int  # of the gradient whose variance is measured
     scale: float = MONTE_CARLO_GUIDANCE["guidance_scale"]  # where the futures are varied
     scanned_futures: int = 2  # where the scales are varied
-    sampling_steps: int = 5
-    open_loop_horizon: int = 80
 
 
 FULL = Settings(
     mazes=("umaze", "medium", "large"),
     goals=("fixed", "random"),
     episodes=16,
-    futures=(1, 2, 4, 8, 16),
-    scales=(0.2, 0.4, 1.6, 3.2),
+    futures=(1, 2, 4, 8),
+    scales=(0.25, 1.0, 2.0, 4.0),
     repeats=48,
 )
-QUICK = Settings(mazes=("umaze",), goals=("fixed",), episodes=4, futures=(1, 4), scales=(3.2,), repeats=12)
+QUICK = Settings(mazes=("umaze",), goals=("fixed",), episodes=4, futures=(1, 4), scales=(4.0,), repeats=12)
 
 EXPLANATION = """
 The shipped checkpoints with the goal token masked at the last level: `off` draws plans without any goal, all others
-follow the gradient of the squashed goal distance along a pyramid. N futures: the gradient for the tokens about to be
+follow the gradient of the goal distance along a pyramid. N futures: the gradient for the tokens about to be
 committed is the mean over N independently drawn futures. All contenders of a table run the same episodes with as many
 rows and replans.
 
@@ -91,28 +88,26 @@ def _cases(settings: Settings) -> list[tuple[int, float]]:
 
 
 def _row(maze: str, goal: str, futures: int, scale: float, settings: Settings, run: Run) -> Row:
-    agent = _agent(maze, settings, run, num_futures=futures, guidance_scale=scale)
+    agent = _agent(maze, run, num_futures=futures, guidance_scale=scale)
     conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed, goal)
     evaluation = evaluate(agent, conditions, f"{maze}, {goal} goal, N = {futures}, scale {scale}", timed=False)
     return {"guidance": "on" if scale else "off", "N": futures, "scale": scale} | score_row(evaluation)
 
 
-def _agent(maze: str, settings: Settings, run: Run, **changed) -> DFPlanner:
-    own = {"sampling_steps": settings.sampling_steps, "open_loop_horizon": settings.open_loop_horizon}
+def _agent(maze: str, run: Run, **changed) -> DFPlanner:
     if changed.get("guidance_scale") == 0.0:
         changed |= {"guide": None}
-    return DFPlanner.load(f"maze2d-{maze}-recorded", run.device, **(MONTE_CARLO_GUIDANCE | own | changed))
+    return DFPlanner.load(f"maze2d-{maze}", run.device, **(MONTE_CARLO_GUIDANCE | changed))
 
 
 def _variances(maze: str, settings: Settings, run: Run) -> list[Row]:
     """Return the variance of the committed tokens' gradient over repeated draws of N futures, half-way down."""
-    agent = _agent(maze, settings, run)
+    agent = _agent(maze, run)
     observation, goal = first_observation(agent, Conditions(f"maze2d-{maze}-v1", 1, run.seed))
-    tokens, levels = _half_way(agent, observation, settings, run.seed)
+    tokens, levels = _half_way(agent, observation, run.seed)
     model = agent.model
-    guide = squashed_goal_distance(
-        torch.tensor(goal[None], dtype=torch.float32, device=tokens.device), model.config.frame_stack
-    )
+    goals = torch.tensor(goal[None], dtype=torch.float32, device=tokens.device)
+    guide = GOAL_GUIDES[MONTE_CARLO_GUIDANCE["guide"]](goals, model.config.frame_stack)
     tokens = tokens.expand(settings.repeats, -1, -1).clone().requires_grad_()
     x0, _ = predict(model, tokens, levels)
     committed = about_to_be_committed(levels, model.config.num_levels)
@@ -127,10 +122,10 @@ def _variances(maze: str, settings: Settings, run: Run) -> list[Row]:
     return rows
 
 
-def _half_way(agent: DFPlanner, observation: np.ndarray, settings: Settings, seed: int):
+def _half_way(agent: DFPlanner, observation: np.ndarray, seed: int):
     """Return one sequence (1, time, channel) half-way down an unguided pyramid, and its levels (time,)."""
     model, config = agent.model, agent.config
-    sizes = (model.config.num_tokens, settings.sampling_steps, model.config.num_levels)
+    sizes = (model.config.num_tokens, config.sampling_steps, model.config.num_levels)
     planned = scheduling_matrix("pyramid", *sizes, config.uncertainty_scale)
     known = torch.tensor([model.config.num_levels, 0]).expand(len(planned), -1)  # goal masked, start clean
     matrix = torch.cat([known, planned], dim=1).to(model.alpha_bar.device)

@@ -25,8 +25,8 @@ FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100, lookaheads=(1,
 QUICK = Settings(mazes=("umaze",), episodes=20, lookaheads=(1, 4))
 
 EXPLANATION = """
-The shipped checkpoint of each maze plans 1, 2, 4, ... tokens ahead and at last as far as it can; what lies beyond is
-masked by the last noise level. Nothing is retrained and nothing else is changed: the goal token is known, three DDIM
+The shipped checkpoint of each maze plans 1, 2, 4, ... tokens ahead and at last as far as it can; the causal network
+does not look at what lies beyond. Nothing is retrained and nothing else is changed: the goal token is known, three DDIM
 steps, replanning after every token (10 steps). `lookahead` is in environment steps; `s per act` is the mean over all
 decisions of an episode, those that plan included.
 """

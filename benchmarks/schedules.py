@@ -40,10 +40,10 @@ QUICK = Settings(mazes=("umaze",), episodes=20, guided_episodes=4, schedules=("f
 
 EXPLANATION = """
 The shipped checkpoint of each maze plans as far ahead as it can along different scheduling matrices, all with the same
-number of denoising steps per token and the same replanning. `rows` are the network calls of a longest plan: the price
-of a schedule. `goal token` tells the model its goal; `guided` hides it and leads there by the gradient of the squashed
-goal distance alone (one future), which is where §3.3 expects uncertainty about the far future to pay. More rows also
-mean more guidance at the same scale.
+number of denoising steps per token and the same replanning. `rows` are the sampling steps of a longest plan; in each
+the causal network looks at the tokens that move and no others. `goal token` tells the model its goal; `guided` hides it
+and leads there by the gradient of the goal distance alone (one future), which is where §3.3 expects uncertainty about
+the far future to pay. More rows also mean more guidance at the same scale.
 """
 
 
@@ -67,7 +67,7 @@ def _guided() -> dict:
 
 def _row(maze: str, name: str, preset: dict, episodes: int, settings: Settings, run: Run) -> Row:
     own = {"sampling_steps": settings.sampling_steps, "open_loop_horizon": settings.open_loop_horizon}
-    agent = DFPlanner.load(f"maze2d-{maze}-recorded", run.device, **(preset | own | SCHEDULES[name]))
+    agent = DFPlanner.load(f"maze2d-{maze}", run.device, **(preset | own | SCHEDULES[name]))
     evaluation = evaluate(agent, Conditions(f"maze2d-{maze}-v1", episodes, run.seed), f"{maze}, {name}", timed=False)
     return {"schedule": name, "rows": _num_rows(agent)} | score_row(evaluation)
 

@@ -78,9 +78,9 @@ QUICK = Settings(
 EXPLANATION = f"""
 `fast`, `default` and `best` are the presets of `dfplan-bench`; `policy` decides token by token; `planner-mcg` is the
 paper's planner, with {FUTURES} futures of Monte-Carlo guidance. A *decision* is one plan for one episode. Its wall time
-is the agent's own, from observations to a plan on the CPU: p50 and p95 of the first plans of episodes, when everything
-is still to be planned, and of all plans of one episode, at batch 1. Between plans the agent only tracks: `act between
-plans`. Decisions per second count plans made side by side for so many episodes.
+is the agent's own, from observations to a plan on the CPU: p50 and p95 of one episode's first plan made again and
+again, when everything is still to be planned, and of all plans of one episode, at batch 1. Between plans the agent only
+tracks: `act between plans`. Decisions per second count plans made side by side for so many episodes.
 
 GFLOP are those of the matrix products that ran (torch's counter: two operations for each multiply-add, attention
 included, norms and activations not); where few rows are filled up, so that results do not depend on the batch, what

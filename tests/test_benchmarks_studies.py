@@ -1,5 +1,7 @@
 """The ablations that only evaluate checkpoints, each run with very little of everything."""
 
+from dataclasses import replace
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -17,6 +19,7 @@ from dfplan.benchmarks import (
 from dfplan.benchmarks.ablation import Run, markdown_table
 from dfplan.benchmarks.statistics import Estimate
 from dfplan.checkpoint import find_checkpoint
+from dfplan.config import RECIPES
 
 STUDIES = {
     policy_vs_planner: policy_vs_planner.Settings(mazes=("umaze",), episodes=2, lookaheads=(1,)),
@@ -25,7 +28,15 @@ STUDIES = {
     schemes: schemes.Settings(("umaze",), episodes=2, ways=("policy", "diffuser")),
     controllers: controllers.Settings(("umaze",), episodes=2, contenders=("Diffuser",)),
     backbones: backbones.Settings("umaze", episodes=2, ways=("policy", "planner with history")),
-    decisions: decisions.Settings(("umaze",), episodes=2, ideas=("shipped planner", "second-order solver")),
+    decisions: decisions.Settings(
+        mazes=("umaze",),
+        episodes=2,
+        trained_maze="umaze",
+        updates=1,
+        rows=3000,
+        ideas=("shipped planner", "second-order solver"),
+        training_ideas=(decisions.RECORDED_RECIPE, "20 steps in a token"),
+    ),
     table1: table1.Settings(("umaze",), episodes=2, guided_episodes=1, agents=("dfplan policy", "random")),
 }
 
@@ -39,6 +50,17 @@ def test_every_study_finds_scores_with_intervals_and_draws_them(module, settings
         assert markdown_table(rows).count("\n") == len(rows) + 1
     assert findings.figures and all(isinstance(figure, Figure) for figure in findings.figures.values())
     assert findings.explanation
+
+
+def test_an_idea_for_training_changes_the_recipe_of_the_maze_and_nothing_else():
+    settings = decisions.Settings((), 1, trained_maze="medium", updates=7)
+    recipes = {idea: decisions._recipe(idea, settings, seed=3) for idea in decisions.TRAINING_IDEAS}
+    own = recipes[decisions.OWN_RECIPE]
+    assert own.model == RECIPES["medium"].model and (own.training.steps, own.training.seed) == (7, 3)
+    assert recipes["min-SNR loss weight"].training == replace(own.training, loss_weight="min_snr")
+    assert recipes[decisions.RECORDED_RECIPE].training.demonstrations == "recorded"
+    horizons = {recipe.model.horizon for idea, recipe in recipes.items() if idea != decisions.RECORDED_RECIPE}
+    assert horizons == {own.model.horizon}
 
 
 def test_guidance_off_and_a_scale_twice_asked_for_are_one_contender_each():
@@ -55,12 +77,12 @@ def test_the_paper_table_has_the_limit_first_and_quoted_rows_marked():
 
 
 def test_every_checkpoint_that_a_full_study_loads_ships():
-    names = {f"maze2d-{maze}" for module in (policy_vs_planner, decisions, table1) for maze in module.FULL.mazes}
-    recorded = (decisions, schedules, guidance)
-    names |= {f"maze2d-{maze}-recorded" for module in recorded for maze in module.FULL.mazes}
+    modules = (policy_vs_planner, decisions, table1, schedules, guidance)
+    names = {f"maze2d-{maze}" for module in modules for maze in module.FULL.mazes}
+    names |= {f"maze2d-{maze}-recorded" for maze in decisions.FULL.mazes}
     names |= {f"maze2d-{maze}-full_sequence" for maze in table1.FULL.mazes}
     names |= {f"maze2d-{maze}-{scheme}" for maze in schemes.FULL.mazes for scheme in schemes.SCHEMES}
-    schemes_tracked = {scheme for scheme, _ in controllers.CONTENDERS.values()}
-    names |= {f"maze2d-{maze}-{scheme}" for maze in controllers.FULL.mazes for scheme in schemes_tracked}
+    tracked = {suffix for suffix, _ in controllers.CONTENDERS.values()}
+    names |= {f"maze2d-{maze}{suffix}" for maze in controllers.FULL.mazes for suffix in tracked}
     names |= {f"maze2d-{backbones.FULL.maze}-{name}" for name in backbones.BACKBONES}
     assert all(find_checkpoint(name).is_file() for name in names)
