@@ -1,13 +1,15 @@
-"""``python -m dfplan.benchmarks.readme``: writes README.md's table of results from the committed ``results.json``."""
+"""``python -m dfplan.benchmarks.readme``: writes README.md's tables of results from the committed ``results.json``."""
 
 import json
 from pathlib import Path
 
+from dfplan.benchmarks.kinematic_limit import kinematic_limit
 from dfplan.envs.errors import InputError, exit_two_on_input_error
 from dfplan.envs.files import replaced
+from dfplan.envs.layouts import maze_name
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
+MAZES = ("umaze", "medium", "large")
 SCORES = {"normalized": ".1f", "normalized_if_stay": ".1f", "return": ".1f", "success": ".2f", "first_reach": ".0f"}
 
 
@@ -17,34 +19,61 @@ def main() -> None:
     readme = ROOT / "README.md"
     if not readme.is_file():
         raise InputError(f"there is no {readme}; run this in a checkout of dfplan.")
-    text = with_results(readme.read_text(encoding="utf-8"), results_table(ROOT / "benchmarks" / "results"))
+    text = with_tables(readme.read_text(encoding="utf-8"), ROOT / "benchmarks" / "results")
     with replaced(readme) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def with_results(readme: str, table: str) -> str:
-    """Return the README with ``table`` between the marks."""
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}{table}{END}{rest.split(END)[1]}"
+def with_tables(readme: str, results: Path) -> str:
+    """Return the README with the tables made of ``results`` between their marks."""
+    for name, table in (("results", results_table(results)), ("speed", speed_table(results / "speed"))):
+        readme = with_table(readme, name, table)
+    return readme
+
+
+def with_table(readme: str, name: str, table: str) -> str:
+    """Return the README with ``table`` between the marks of its name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = readme.split(begin)
+    return f"{before}{begin}{table}{end}{rest.split(end)[1]}"
 
 
 def results_table(results: Path) -> str:
     """Return a Markdown table with a row for each agent of each run of dfplan-bench below ``results``."""
-    rows = [f"| run | agent | {' | '.join(SCORES)} | ms per plan (p50) |", "|---" * (len(SCORES) + 3) + "|"]
+    titles = ["run", "agent", *SCORES, "share of limit", "ms per plan (p50)"]
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for file in sorted(results.glob("maze2d-*/results.json"), key=_by_maze):
         contents = json.loads(file.read_text(encoding="utf-8"))
+        limit = kinematic_limit(maze_name(contents["env_id"]), contents["goal"])
         for agent, values in contents["agents"].items():
             cells = " | ".join(_cell(values[name], spec) for name, spec in SCORES.items())
             seconds = values["plan_seconds"]["p50"]
             milliseconds = "-" if seconds is None else f"{1000 * seconds:.1f}"
             link = f"[{file.parent.name}](benchmarks/results/{file.parent.name}/report.md)"
-            rows.append(f"| {link} | {agent} | {cells} | {milliseconds} |")
+            share = f"{values['normalized']['mean'] / limit:.1%}"
+            rows.append(f"| {link} | {agent} | {cells} | {share} | {milliseconds} |")
+    return "\n".join(rows) + "\n"
+
+
+def speed_table(speed: Path) -> str:
+    """Return a Markdown table with a row for each maze and agent of the committed run of ``benchmarks.speed``."""
+    tables = json.loads((speed / "results.json").read_text(encoding="utf-8"))["tables"]
+    titles = ["maze", "agent", "normalized", "ms per plan (p50)", "p95", "ms per act between plans (p50)"]
+    titles.append("decisions per second at batch 1, 16, 128")
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for maze in MAZES:
+        rates = tables[f"maze2d-{maze}: decisions per second"]
+        for row in tables[f"maze2d-{maze}: score and latency at batch 1"]:
+            score = {"mean": row["normalized"]["value"], "ci95": row["normalized"]["ci95"]}
+            times = (row[name] for name in ("first plan: ms p50", "first plan: ms p95", "act between plans: ms p50"))
+            of_agent = ", ".join(f"{rate['decisions/s']:.0f}" for rate in rates if rate["agent"] == row["agent"])
+            cells = [maze, row["agent"], _cell(score, ".1f"), *(f"{time:.2f}" for time in times), of_agent]
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
 def _by_maze(file: Path) -> tuple[int, str]:
-    mazes = ("umaze", "medium", "large")
-    return next(rank for rank, maze in enumerate(mazes) if maze in file.parent.name), file.parent.name
+    return next(rank for rank, maze in enumerate(MAZES) if maze in file.parent.name), file.parent.name
 
 
 def _cell(score: dict, spec: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dfplan.benchmarks import readme
+from dfplan.benchmarks.kinematic_limit import kinematic_limit
 from dfplan.benchmarks.statistics import json_safe
 
 ROOT = Path(readme.ROOT)
@@ -28,24 +29,39 @@ AGENT = {
 def test_each_agent_of_each_run_has_a_row_with_intervals_and_the_median_arrival(tmp_path):
     for maze in ("large", "umaze"):
         (tmp_path / f"maze2d-{maze}").mkdir()
-        contents = {"env_id": f"maze2d-{maze}-v1", "agents": {"planner": AGENT}}
+        contents = {"env_id": f"maze2d-{maze}-v1", "goal": "fixed", "agents": {"planner": AGENT}}
         (tmp_path / f"maze2d-{maze}" / "results.json").write_text(json.dumps(contents))
     rows = readme.results_table(tmp_path).splitlines()
     assert len(rows) == 4 and "umaze" in rows[2] and "large" in rows[3]
     assert "| planner | 130.0 [120.0, 140.0] |" in rows[2]
-    assert rows[2].endswith("| 75 [65, 85] | 12.3 |")
+    assert rows[2].endswith(f"| 75 [65, 85] | {130.04 / kinematic_limit('umaze'):.1%} | 12.3 |")
+
+
+def test_each_agent_on_each_maze_has_a_row_of_its_speed(tmp_path):
+    latency = {"first plan: ms p50": 5.678, "first plan: ms p95": 9.0, "act between plans: ms p50": 0.05}
+    scored = {"agent": "fast", "normalized": {"value": 160.0, "ci95": [155.0, 165.0]}} | latency
+    rates = [{"agent": "fast", "batch": batch, "decisions/s": 100.4 * batch} for batch in (1, 16)]
+    tables = {}
+    for maze in readme.MAZES:
+        tables[f"maze2d-{maze}: score and latency at batch 1"] = [scored]
+        tables[f"maze2d-{maze}: decisions per second"] = [*rates, {"agent": "best", "batch": 1, "decisions/s": 1.0}]
+    (tmp_path / "results.json").write_text(json.dumps({"tables": tables}))
+    rows = readme.speed_table(tmp_path).splitlines()
+    assert len(rows) == 5
+    assert rows[3] == "| medium | fast | 160.0 [155.0, 165.0] | 5.68 | 9.00 | 0.05 | 100, 1606 |"
 
 
 def test_only_what_stands_between_the_marks_is_replaced():
     before = "top\n<!-- results -->\nold\n<!-- /results -->\nbottom\n"
-    assert readme.with_results(before, "new\n") == "top\n<!-- results -->\nnew\n<!-- /results -->\nbottom\n"
+    after = "top\n<!-- results -->\nnew\n<!-- /results -->\nbottom\n"
+    assert readme.with_table(before, "results", "new\n") == after
 
 
 def test_the_readme_shows_the_committed_results():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.results_table(ROOT / "benchmarks" / "results")
-    assert table.count("\n") > 2, "no results are committed"
-    assert readme.with_results(text, table) == text
+    results = ROOT / "benchmarks" / "results"
+    assert readme.results_table(results).count("\n") > 2, "no results are committed"
+    assert readme.with_tables(text, results) == text
 
 
 def test_every_file_that_the_readme_links_to_exists():
