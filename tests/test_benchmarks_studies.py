@@ -24,7 +24,7 @@ from dfplan.config import RECIPES
 STUDIES = {
     policy_vs_planner: policy_vs_planner.Settings(mazes=("umaze",), episodes=2, lookaheads=(1,)),
     schedules: schedules.Settings(("umaze",), episodes=2, guided_episodes=1, schedules=("pyramid 0.3", "trapezoid 1")),
-    guidance: guidance.Settings(("umaze",), ("random",), 1, futures=(1, 2), scales=(3.0,), repeats=3),
+    guidance: guidance.Settings(("umaze",), ("random",), 1, futures=(1, 2, 3), scales=(3.0,), repeats=3),
     schemes: schemes.Settings(("umaze",), episodes=2, ways=("policy", "diffuser")),
     controllers: controllers.Settings(("umaze",), episodes=2, contenders=("Diffuser",)),
     backbones: backbones.Settings("umaze", episodes=2, ways=("policy", "planner with history")),
