@@ -1,4 +1,6 @@
-"""Charts of the ablations: estimates with their 95% intervals, as lines over a setting or as bars side by side."""
+"""Charts of the ablations: estimates with their 95% intervals, as lines over a setting, as bars side by side, or as
+dots one below the other.
+"""
 
 from collections.abc import Mapping
 from itertools import cycle
@@ -13,6 +15,7 @@ from dfplan.benchmarks.statistics import Estimate
 Line = Mapping[int | float, Estimate]  # setting -> estimate
 COLOURS = ("#0b3c8c", "#c8553d", "#3b8c5a", "#8f6bb3", "#d19a2e", "#5b8fd6", "#6b6b6b", "#b04a7a", "#2b2b2b", "#9fbf6b")
 PANEL_SIZE = (4.6, 3.4)  # inches
+DOT_HEIGHT = 0.2  # inches
 BAR_SHARE = 0.8  # of a group's room that its bars take
 
 
@@ -50,6 +53,27 @@ def bars(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], y_label: st
             axes.bar(places, values, 0.92 * width, yerr=errors, label=name, color=colour, ecolor=INK, capsize=2)
         axes.set_xticks(range(len(groups)), list(groups), rotation=20 if len(groups) > 3 else 0)
     _legend(figure, list(axes_of.values()))
+    return figure
+
+
+def dots(panels: Mapping[str, Mapping[str, Estimate]], x_label: str, columns: int = 2) -> Figure:
+    """Return one panel per title with one named dot per line, each with its interval; a line marks the first."""
+    rows, longest = -(-len(panels) // columns), max(map(len, panels.values()))
+    size = (1.4 * PANEL_SIZE[0] * columns, rows * (1.0 + DOT_HEIGHT * longest))
+    figure = Figure(figsize=size, layout="constrained", dpi=DOTS_PER_INCH)
+    axes_of = figure.subplots(rows, columns, squeeze=False).ravel()
+    for (title, estimates), axes in zip(panels.items(), axes_of):
+        values, errors = _values_and_errors(estimates.values())
+        axes.errorbar(values, range(len(values)), xerr=errors, fmt="o", color=COLOURS[0], markersize=4, capsize=2)
+        axes.axvline(values[0], color=COLOURS[1], linewidth=0.8)
+        axes.set_yticks(range(len(values)), list(estimates), fontsize=8)
+        axes.set(xlabel=x_label)
+        axes.invert_yaxis()
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in axes_of[len(panels) :]:
+        axes.remove()
     return figure
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from dfplan.benchmarks.charts import bars, lines
+from dfplan.benchmarks.charts import bars, dots, lines
 from dfplan.benchmarks.statistics import Estimate
 
 
@@ -24,3 +24,16 @@ def test_a_value_without_an_interval_has_no_error_bar():
     figure = lines({"p": {"l": {1: Estimate(5.0, float("nan"), float("nan"))}}}, "x", "y", log_x=True)
     (segment,) = figure.axes[0].containers[0].lines[2][0].get_segments()
     assert np.allclose(segment, [[1, 5], [1, 5]])
+
+
+def test_dots_stand_in_order_from_above_with_their_names_and_intervals():
+    panels = {
+        "p": {"first": Estimate(5.0, 4.0, 7.0), "second": Estimate(6.0, 6.0, 6.0)},
+        "q": {"first": Estimate(1, 1, 1)},
+    }
+    figure = dots(panels, "score")
+    (axes, other) = figure.axes
+    assert axes.containers[0].lines[0].get_xydata().tolist() == [[5, 0], [6, 1]] and axes.yaxis_inverted()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert np.allclose(axes.containers[0].lines[2][0].get_segments()[0], [[4, 0], [7, 0]])
+    assert other.get_title() == "q"
