@@ -29,7 +29,7 @@ def test_a_value_without_an_interval_has_no_error_bar():
 def test_dots_stand_in_order_from_above_with_their_names_and_intervals():
     panels = {
         "p": {"first": Estimate(5.0, 4.0, 7.0), "second": Estimate(6.0, 6.0, 6.0)},
-        "q": {"first": Estimate(1, 1, 1)},
+        "q": {"first": Estimate(1.0, 1.0, 1.0)},
     }
     figure = dots(panels, "score")
     (axes, other) = figure.axes
