@@ -69,9 +69,7 @@ def dots(panels: Mapping[str, Mapping[str, Estimate]], x_label: str, columns: in
         axes.set_yticks(range(len(values)), list(estimates), fontsize=8)
         axes.set(xlabel=x_label)
         axes.invert_yaxis()
-        axes.set_title(title, fontsize=10, color=INK)
-        axes.grid(axis="x", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        _dress(axes, title, grid="x")
     for axes in axes_of[len(panels) :]:
         axes.remove()
     return figure
@@ -82,11 +80,16 @@ def _panels(panels: Mapping[str, object], y_label: str) -> tuple[Figure, dict[st
     figure = Figure(figsize=size, layout="constrained", dpi=DOTS_PER_INCH)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for title, one in zip(panels, axes):
-        one.set_title(title, fontsize=10, color=INK)
-        one.grid(axis="y", alpha=0.3)
-        one.spines[["top", "right"]].set_visible(False)
+        _dress(one, title, grid="y")
     axes[0].set_ylabel(y_label)
     return figure, dict(zip(panels, axes))
+
+
+def _dress(axes: Axes, title: str, grid: str) -> None:
+    """Give a panel its title and a light frame, with grid lines across the axis of the values."""
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.grid(axis=grid, alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _values_and_errors(estimates) -> tuple[np.ndarray, np.ndarray]:
