@@ -55,6 +55,8 @@ SELECTIONS: dict[str, Callable[[Plan, Goals], Scores]] = {
     "shortness": shortness,
 }
 
+MOTION_SELECTIONS = ("consistency", "shortness")  # those that take the first half of an observation for a position
+
 
 def best_of(plan: Plan, goal: Goals, candidates: int, selection: str) -> Plan:
     """Return the best plan of each episode, whose ``candidates`` stand next to each other in the batch."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from dfplan.agents.candidates import SELECTIONS
-from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD
+from dfplan.agents.candidates import MOTION_SELECTIONS, SELECTIONS
+from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
 from dfplan.agents.observations import checked_share
 from dfplan.envs.errors import InputError, choose, unknown_name
 from dfplan.guidance import goal_distance, squashed_goal_distance
@@ -58,9 +58,10 @@ class PlannerConfig:
     Attributes:
         mode: ``planner`` plans a horizon, ``policy`` one token.
         controller: what turns a plan into actions, a name in ``CONTROLLERS``.
+        hold: whether a PD law holds the plan's end once the plan stands still there, whatever the controller.
         horizon: steps to plan; None for the longest the model knows. Shrinks to what is left of the episode.
-        open_loop_horizon: steps executed before replanning, at most the plan's; None plans once and holds the last
-            planned state when the plan is over.
+        open_loop_horizon: steps executed before replanning, at most the plan's; None plans once. When that plan is
+            over, the controllers that track it hold its last state, and ``diffused`` repeats its last action.
         sampling_steps: denoising steps of each token.
         solver: what a denoising step aims at, a name in ``dfplan.noise.SOLVERS``.
         schedule: a name in ``dfplan.schedules.SCHEDULES``, or an array (row, token) of levels.
@@ -90,6 +91,7 @@ class PlannerConfig:
 
     mode: str = "planner"
     controller: str = "pursuit"
+    hold: bool = False
     horizon: int | None = None
     open_loop_horizon: int | None = 10
     sampling_steps: int = 3
@@ -114,6 +116,17 @@ class PlannerConfig:
     def for_demonstrations(cls, demonstrations: str, **settings) -> "PlannerConfig":
         """Return ``settings`` with the defaults that suit a model of such demonstrations (``BY_DEMONSTRATIONS``)."""
         return cls(**(BY_DEMONSTRATIONS[demonstrations] | settings))
+
+    @property
+    def reads_motion(self) -> str | None:
+        """The first setting, if any, that takes an observation for a position and the velocity of that position."""
+        readers = {
+            f"controller={self.controller!r}": self.controller in MOTION_CONTROLLERS,
+            "hold=True": self.hold,
+            f"replan_error={self.replan_error}": self.replan_error is not None,
+            f"selection={self.selection!r}": self.candidates > 1 and self.selection in MOTION_SELECTIONS,
+        }
+        return next((setting for setting, reads in readers.items() if reads), None)
 
     def __post_init__(self):
         if self.mode not in MODES:

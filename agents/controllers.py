@@ -8,7 +8,7 @@ second its velocity, and an action pushes along the axes of the position. They k
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,6 +23,7 @@ HOLD_RADIUS = 0.25  # environment units from its end, within which a plan that s
 SEARCH_WINDOW = 30  # steps of the plan searched for the nearest point; the plan's way may come back near itself later
 
 
+@runtime_checkable
 class Controller(Protocol):
     """Follows one batch of plans."""
 
@@ -68,20 +69,13 @@ class _Clocked:
 
 
 class Diffused(_Clocked):
-    """Executes the plan's own actions, the paper's claim (§4.2), and holds the plan's end once the plan stands still.
-
-    At rest, a planned action near 0 is right for the state that was planned and none other: what is a little off would
-    drift away.
-    """
+    """Executes the plan's own actions (§4.2) and nothing else, whatever an observation is."""
 
     def act(self, observation: Observations) -> Actions:
-        """Return the planned actions of this step."""
+        """Return the planned actions of this step, within [-1, 1]."""
         planned = self.actions[:, min(self.step, self.actions.shape[1] - 1)]
-        rest = self.observations[:, self.step :]
-        moves = _square_distance(rest, self.observations[:, -1:]) > HOLD_RADIUS**2  # (batch, step)
         self.step += 1
-        held = _push_towards(self.observations[:, -1], observation)
-        return np.where(moves.any(axis=1)[:, None], np.clip(planned, -1, 1), held)
+        return np.clip(planned, -1, 1)
 
 
 class ProportionalDerivative(_Clocked):
@@ -126,6 +120,40 @@ class Pursuit:
         self.observations, self.progress = self.observations[kept], self.progress[kept]
 
 
+class Hold:
+    """Holds the end of a plan by the PD law once the plan stands still there; until then, another controller acts.
+
+    At rest, a planned action near 0 is right for the planned state only: an agent that is a little off drifts away.
+
+    Args:
+        controller: follows the plans while they move.
+        observations: the planned ones.
+    """
+
+    def __init__(self, controller: Controller, observations: Float[np.ndarray, "batch step observation"]):
+        self.controller, self.ends = controller, observations[:, -1]
+        moves = _square_distance(observations, observations[:, -1:]) > HOLD_RADIUS**2  # (batch, step)
+        last = observations.shape[1] - 1
+        # The first step from which on the plan stays near its end; the last step is its end.
+        self.still_from = np.where(moves.any(axis=1), last - moves[:, ::-1].argmax(axis=1) + 1, 0)
+
+    def act(self, observation: Observations) -> Actions:
+        """Return the other controller's actions, or the push towards the ends of the plans that stand still."""
+        next_step = self.place(observation)[0] + 1
+        followed = self.controller.act(observation)
+        held = _push_towards(self.ends, observation)
+        return np.where((next_step >= self.still_from)[:, None], held, followed)
+
+    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return what the other controller says."""
+        return self.controller.place(observation)
+
+    def keep(self, kept) -> None:
+        """Go on with some of the plans."""
+        self.controller.keep(kept)
+        self.ends, self.still_from = self.ends[kept], self.still_from[kept]
+
+
 def _square_distance(planned: Float[np.ndarray, "*batch observation"], observation) -> Float[np.ndarray, "*batch"]:
     """Return the squared distance between planned and observed positions, the first halves of observations."""
     position = slice(0, planned.shape[-1] // 2)
@@ -143,3 +171,4 @@ CONTROLLERS: dict[str, Callable[..., Controller]] = {
     "pd": ProportionalDerivative,
     "pursuit": Pursuit,
 }
+MOTION_CONTROLLERS = ("pd", "pursuit")  # those that take an observation for a position and its velocity

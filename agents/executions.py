@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dfplan.agents.config import PlannerConfig
-from dfplan.agents.controllers import CONTROLLERS, Observations
+from dfplan.agents.controllers import CONTROLLERS, Hold, Observations
 from dfplan.agents.plans import Plan
 
 Episodes = Int[np.ndarray, " episode"]
@@ -23,6 +23,8 @@ class Execution:
         self.plan, self.episodes, self.step = plan, episodes, 0
         self.replan_error = config.replan_error
         self.controller = CONTROLLERS[config.controller](plan.observations, plan.actions, config.pursuit_lookahead)
+        if config.hold:
+            self.controller = Hold(self.controller, plan.observations)
         self.num_steps = None  # without an end: the last planned state is held
         if config.open_loop_horizon is not None:
             self.num_steps = min(config.open_loop_horizon, plan.actions.shape[1])

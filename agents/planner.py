@@ -95,9 +95,11 @@ class DFPlanner:
             num_steps: length of the episodes, beyond which nothing is planned.
 
         Raises:
-            InputError: if the goal is no array of its size, or the history leaves the plan no room.
+            InputError: if the goal is no array of its size, the history leaves the plan no room, or a setting needs
+                observations of another kind.
         """
         model, history = self.model.config, self.config.history
+        self._check_motion()
         if history >= model.num_tokens:
             raise InputError(f"a history of {history} tokens leaves a model of {model.num_tokens} no room for a plan.")
         self._goal = None if goal is None else checked(goal, model.goal_dim, "goal")
@@ -153,6 +155,16 @@ class DFPlanner:
         belief, everybody = self._belief(observation_level), np.arange(len(observations))
         plan = self._plan(observations, belief, everybody, self._num_tokens(horizon), streams, keep_rows)
         return plan.first() if single else plan
+
+    def _check_motion(self) -> None:
+        """Raise ``InputError`` if a setting reads motion from observations that are no positions and velocities."""
+        model, setting = self.model.config, self.config.reads_motion
+        if setting and model.observation_dim != 2 * model.action_dim:
+            raise InputError(
+                f"{setting} takes an observation for a position and its velocity along the axes of the action, but "
+                f"this model has {model.observation_dim} channels of observation and {model.action_dim} of action; "
+                f"controller='diffused' executes the plan's own actions, whatever an observation is."
+            )
 
     def _belief(self, observation_level: float | int | None) -> Belief:
         if observation_level is None:

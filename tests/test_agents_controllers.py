@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dfplan.agents.controllers import LOOKAHEAD, POSITION_GAIN, Diffused, ProportionalDerivative, Pursuit
+from dfplan.agents.controllers import LOOKAHEAD, POSITION_GAIN, Diffused, Hold, ProportionalDerivative, Pursuit
 
 
 def straight_plan(steps=100, speed=0.02):
@@ -62,15 +62,6 @@ def test_pursuit_follows_the_planned_velocity_too():
     np.testing.assert_allclose(action, [[0.5, 0.0]], atol=1e-9)
 
 
-def test_diffused_actions_are_those_of_the_plan_until_it_stands_still_and_its_end_is_held():
-    observations = np.array([[[1.0, 1.0, 0.0, 0.0], [1.9, 1.0, 0.5, 0.0], [2.0, 1.0, 0.0, 0.0]]])
-    controller = Diffused(observations, np.array([[[0.5, -2.0], [0.25, 0.0], [0.0, 0.0]]]))
-    observed = np.array([[2.02, 1.0, 0.1, 0.0]])
-    assert controller.act(observed).tolist() == [[0.5, -1.0]]
-    for _ in range(3):  # 10 * -0.02 - 0.1; from its second state on the plan keeps within the radius of its end
-        assert np.allclose(controller.act(observed), [[-0.3, 0.0]])
-
-
 def test_pursuit_aims_as_far_ahead_as_it_is_told():
     actions = [Pursuit(straight_plan(), None, lookahead).act(np.array([[0.2, 0.0, 0.0, 0.0]])) for lookahead in (1, 4)]
     np.testing.assert_allclose(np.concatenate(actions)[:, 0], [POSITION_GAIN * 0.02, POSITION_GAIN * 0.08])
@@ -104,3 +95,25 @@ def test_a_controller_goes_on_with_some_of_its_plans_as_if_nothing_had_happened(
     some.keep(kept)
     for step in range(4, 9):
         np.testing.assert_array_equal(some.act(states[kept, step]), every.act(states[:, step])[kept])
+
+
+@pytest.mark.parametrize(("observation", "action"), [(1, 2), (3, 1), (4, 2)])
+def test_diffused_executes_the_planned_actions_whatever_is_observed_and_repeats_the_last(observation, action):
+    random = np.random.default_rng(0)
+    actions = random.normal(size=(2, 3, action))
+    controller = Diffused(np.zeros((2, 3, observation)), actions)  # a plan that stands still
+    taken = [controller.act(random.normal(size=(2, observation))) for _ in range(5)]
+    np.testing.assert_array_equal(np.stack(taken, axis=1), actions[:, [0, 1, 2, 2, 2]].clip(-1, 1))
+
+
+def test_hold_pushes_towards_the_end_of_a_plan_from_where_it_stands_still_and_follows_it_before():
+    observations = np.zeros((2, 4, 4))
+    observations[0, :, 0] = [0.5, 1.0, 1.2, 1.2]  # within 0.25 of its end from the second step on
+    actions = np.full((2, 4, 2), 0.5)
+    hold = Hold(Diffused(observations, actions), observations)
+    off = np.array([[1.25, 0.0, 0.0, 0.0], [0.05, 0.0, 0.1, 0.0]])
+    np.testing.assert_allclose(hold.act(off), [[0.5, 0.5], [-0.6, 0.0]])
+    np.testing.assert_allclose(hold.act(off), [[-0.5, 0.0], [-0.6, 0.0]], atol=1e-9)
+    hold.keep(np.array([True, False]))
+    for _ in range(3):  # on to the end of the plan and beyond
+        np.testing.assert_allclose(hold.act(off[:1]), [[-0.5, 0.0]], atol=1e-9)

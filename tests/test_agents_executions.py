@@ -135,3 +135,12 @@ def test_plans_that_nobody_follows_any_more_are_forgotten():
     for episodes in ([0, 1], [0], [1]):
         executions.add(execution(episodes=np.array(episodes)))
     assert [running.episodes.tolist() for running in executions.running] == [[0], [1]]
+
+
+@pytest.mark.parametrize(("hold", "held"), [(False, [0.0, 0.1, 0.2]), (True, [0.0, 0.1, -1.0])])
+def test_the_end_of_a_plan_is_held_only_if_asked_for(hold, held):
+    still = plan(steps=3)
+    still.observations[:, 1:] = still.observations[:, 1:2]  # stands still after its second step
+    followed = Execution(still, PlannerConfig(controller="diffused", hold=hold), BOTH)
+    actions = [followed.act(states(9, 9), doubted=False)[0][0, 0] for _ in range(3)]
+    np.testing.assert_allclose(actions[2], held[2], atol=1e-6)

@@ -5,8 +5,10 @@ import pytest
 
 from dfplan.agents import DFPlanner, PlannerConfig
 from dfplan.agents.candidates import SELECTIONS
-from dfplan.agents.config import DIFFUSER, MONTE_CARLO_GUIDANCE, TEACHER_FORCING
+from dfplan.agents.config import DIFFUSER, FAST, MONTE_CARLO_GUIDANCE, POLICY, TEACHER_FORCING
 from dfplan.checkpoint import save_checkpoint
+from dfplan.config import ModelConfig
+from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
@@ -338,3 +340,29 @@ def test_a_new_goal_or_mode_has_no_last_plan_to_start_from(tiny_model):
     assert len(agent.plan(START, keep_rows=True).rows) == 2
     agent.mode = "planner"
     assert len(agent.plan(START, keep_rows=True).rows) == 4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"controller": "pd"},
+        {"controller": "diffused", "hold": True},
+        {"controller": "diffused", "replan_error": 0.3},
+        {"controller": "diffused", "candidates": 2},
+    ],
+)
+def test_settings_that_read_motion_are_refused_for_observations_that_are_no_position_and_velocity(settings):
+    model = DiffusionForcing(ModelConfig(observation_dim=3, action_dim=1, width=16, depth=1, num_heads=2))
+    with pytest.raises(InputError, match="3 channels of observation and 1 of action; controller='diffused' executes"):
+        DFPlanner(model, PlannerConfig(**settings))
+    DFPlanner(model, PlannerConfig(controller="diffused"))
+
+
+@pytest.mark.parametrize("settings", [POLICY, FAST])
+def test_a_guide_is_refused_for_plans_of_one_sampling_step(tiny_model, settings):
+    settings = settings | {"horizon": None, "guide": "goal_distance"}
+    agent = DFPlanner(tiny_model, PlannerConfig(**settings))
+    agent.reset(goal=GOAL, seed=0)
+    with pytest.raises(InputError, match="choose sampling_steps of 2 or more"):
+        agent.act(START)
