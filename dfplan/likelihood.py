@@ -118,7 +118,8 @@ def bound_matrix(
         raise InputError(f"the positions {both} cannot be both unknown and given.")
     levels = ladder(alpha_bar, settings.steps, settings.decoder_std)
     draw = choose("schedule", settings.schedule, SCHEDULES)
-    path = levels[draw(int(unknown.sum()), len(levels) - 1, settings.uncertainty_scale)]  # (row, unknown)
+    rungs = len(levels) - 1  # a token moves down one of them in each step
+    path = levels[draw(int(unknown.sum()), rungs, rungs, settings.uncertainty_scale)]  # (row, unknown)
     matrix = torch.full((len(path), len(unknown)), len(alpha_bar) - 1)
     matrix[:, given.cpu()] = 0
     matrix[:, unknown.cpu()] = path

@@ -1,10 +1,11 @@
 """Scheduling matrices (§3.2, App. B.7, C.2): which noise level every token has after every step of sampling.
 
-Row m holds the level of every token after m sampling steps: the first row is pure noise (``num_levels``), the last
-row is clean (0), and levels never rise down a column. Which matrix is used is a choice at sampling time: the same
-weights follow any of them.
+Row m holds the level of every token after m sampling steps, in levels of the model: the first row is pure noise
+(``num_levels``), the last row is clean (0), and levels never rise down a column. Which matrix is used is a choice at
+sampling time: the same weights follow any of them.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,48 +15,57 @@ from torch import Tensor
 
 from dfplan.envs.errors import InputError, choose
 
+ROUNDING = 1e-9  # levels or steps; far below one of them, above the errors of double precision
+
 Matrix = Int[Tensor, "row time"]
 
 
-def pyramid(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+def pyramid(num_tokens: int, sampling_steps: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
     """Levels that clean the near future before the far future, the zig-zag (App. B.7, Eq. B.1).
+
+    A sampling step lowers a token by ``num_levels / sampling_steps`` levels. Token t lags behind token 0 by
+    ``t * uncertainty_scale`` of these steps, measured in levels and rounded down to a whole level. The paper's released
+    code rounds the lag down to whole sampling steps, so that at a small scale many tokens move as one.
 
     Args:
         num_tokens: tokens in the plan.
-        num_levels: sampling levels; level ``num_levels`` is pure noise, level 0 is clean.
+        sampling_steps: denoising steps of a token. A token whose lag is a fraction of a step takes its first step in
+            part and its last one too.
+        num_levels: K of the model; level K is pure noise, level 0 is clean.
         uncertainty_scale: sampling steps by which a token lags behind its predecessor; 0 denoises the full sequence
             at once.
 
     Raises:
-        ValueError: if a count is below 1 or ``uncertainty_scale`` is negative.
+        ValueError: if a count is below 1, there are more steps than levels, or ``uncertainty_scale`` is negative.
     """
-    if num_tokens < 1 or num_levels < 1 or not uncertainty_scale >= 0:
-        raise ValueError(f"no pyramid for {num_tokens=}, {num_levels=}, {uncertainty_scale=}")
-    lag = (torch.arange(num_tokens) * uncertainty_scale).long()  # (time,)
-    step = torch.arange(num_levels + int(lag[-1]) + 1)  # (row,)
-    return (num_levels + lag - step[:, None]).clamp(0, num_levels)
+    if num_tokens < 1 or not 1 <= sampling_steps <= num_levels or not uncertainty_scale >= 0:
+        raise ValueError(f"no pyramid for {num_tokens=}, {sampling_steps=}, {num_levels=}, {uncertainty_scale=}")
+    lag = torch.arange(num_tokens, dtype=torch.float64) * uncertainty_scale  # sampling steps, (time,)
+    step = torch.arange(sampling_steps + math.ceil(lag[-1] - ROUNDING) + 1)  # (row,)
+    levels = (sampling_steps + lag - step[:, None]) * num_levels / sampling_steps
+    return (levels + ROUNDING).floor().long().clamp(0, num_levels)
 
 
-def full_sequence(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+def full_sequence(num_tokens: int, sampling_steps: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
     """Levels that are equal over time, as in full-sequence diffusion; ``uncertainty_scale`` plays no part."""
-    return pyramid(num_tokens, num_levels, uncertainty_scale=0.0)
+    return pyramid(num_tokens, sampling_steps, num_levels, uncertainty_scale=0.0)
 
 
-def autoregressive(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+def autoregressive(num_tokens: int, sampling_steps: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
     """Levels that clean one token entirely before the next one is begun; ``uncertainty_scale`` plays no part."""
-    return pyramid(num_tokens, num_levels, uncertainty_scale=float(num_levels))
+    return pyramid(num_tokens, sampling_steps, num_levels, uncertainty_scale=float(sampling_steps))
 
 
-def trapezoid(num_tokens: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
+def trapezoid(num_tokens: int, sampling_steps: int, num_levels: int, uncertainty_scale: float = 1.0) -> Matrix:
     """Levels that clean both ends before the middle (App. C.2), for plans whose start and end are known.
 
     Every column starts at pure noise, the middle one too (in the paper's released code it starts clean).
     """
     distance_to_end = torch.minimum(torch.arange(num_tokens), torch.arange(num_tokens).flip(0))
-    return pyramid((num_tokens + 1) // 2, num_levels, uncertainty_scale)[:, distance_to_end]
+    return pyramid((num_tokens + 1) // 2, sampling_steps, num_levels, uncertainty_scale)[:, distance_to_end]
 
 
-SCHEDULES: dict[str, Callable[[int, int, float], Matrix]] = {
+SCHEDULES: dict[str, Callable[[int, int, int, float], Matrix]] = {
     "pyramid": pyramid,
     "full_sequence": full_sequence,
     "autoregressive": autoregressive,
@@ -77,11 +87,13 @@ def scheduling_matrix(
         uncertainty_scale: see ``pyramid``.
 
     Raises:
-        InputError: if the name is unknown, or the array has another number of tokens or is no scheduling matrix.
+        InputError: if the name is unknown, there are more steps than levels, or the array has another number of tokens
+            or is no scheduling matrix.
     """
     if isinstance(schedule, str):
-        rows = choose("schedule", schedule, SCHEDULES)(num_tokens, sampling_steps, uncertainty_scale)
-        return rows * num_levels // sampling_steps
+        if sampling_steps > num_levels:
+            raise InputError(f"{sampling_steps} sampling steps are more than the model's {num_levels} levels.")
+        return choose("schedule", schedule, SCHEDULES)(num_tokens, sampling_steps, num_levels, uncertainty_scale)
     matrix = torch.as_tensor(schedule)
     if matrix.ndim != 2 or matrix.shape[1] < num_tokens or matrix.is_floating_point():
         given = f"{tuple(matrix.shape)} of {matrix.dtype}"
