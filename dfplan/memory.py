@@ -22,8 +22,7 @@ def questions(
 ) -> tuple[Float[Tensor, "question time channel"], Int[Tensor, "_ time"]]:
     """Return the sequences that the network is asked about, and their levels: one row if all have the same.
 
-    With classifier-free guidance they are followed by copies whose goal is masked, and shown as the mean of the noise
-    that it is in training.
+    With classifier-free guidance they are followed by copies whose goal is masked.
     """
     if goal_strength == 1.0:
         return tokens, levels[None]
@@ -43,7 +42,8 @@ def predict(
 ) -> tuple[Float[Tensor, "batch later_time channel"], Memory | None]:
     """Return x0 of the tokens after those remembered, and the memory of the first ``keep`` tokens, if it had fewer.
 
-    x0 is extrapolated from the unconditional towards the goal-conditioned prediction by ``goal_strength``.
+    x0 is extrapolated from the unconditional towards the goal-conditioned prediction by ``goal_strength``. A token at
+    level 0 is its own x0: training never supervises what the network says of it.
 
     Args:
         model: predicts x0.
@@ -56,10 +56,10 @@ def predict(
     seen = 0 if memory is None else memory.time
     asked, asked_levels = questions(model, tokens, levels, goal_strength)
     x0, memory = model.continued(asked[:, seen:], asked_levels[:, seen:], memory, max(0, keep - seen))
-    if goal_strength == 1.0:
-        return x0, memory
-    conditioned, unconditional = x0.chunk(2)
-    return unconditional + goal_strength * (conditioned - unconditional), memory
+    if goal_strength != 1.0:
+        conditioned, unconditional = x0.chunk(2)
+        x0 = unconditional + goal_strength * (conditioned - unconditional)
+    return torch.where((levels[seen:] == 0)[:, None], tokens[:, seen:], x0), memory
 
 
 def columns_at_work(matrix: Int[Tensor, "row time"]) -> list[tuple[int, slice]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfplan.backbones import Memory
 from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import choose
+from dfplan.envs.errors import InputError, choose
 from dfplan.guidance import Guide
 from dfplan.memory import Foresight, columns_at_work, predict
 from dfplan.noise import SOLVERS, add_noise, ddim_step, draw_noise
@@ -92,8 +92,12 @@ def sample(
         guidance: how to steer.
         on_row: called with the predicted clean sequences and the levels before every row's step.
         memory: a causal model's, of tokens at the beginning of these ``questions`` that move in no row.
+
+    Raises:
+        InputError: if the solver is unknown, or the guide would have no say in some of the tokens.
     """
     aim = choose("solver", guidance.solver, SOLVERS)
+    _check_guided(matrix, model.config.num_levels, guidance)
     in_full = not model.config.causal or guidance.guide is not None or on_row is not None
     with torch.no_grad(), torch.inference_mode(guidance.guide is None):  # the latter is faster but knows no gradients
         tokens = tokens.clone()
@@ -123,6 +127,23 @@ def sample(
             if moving.start < moving.stop:  # rows in which nothing moves are no steps, whether looked at or not
                 last_levels, last_target = levels, target
     return tokens.clone()  # outside, so that gradients may start from it
+
+
+def _check_guided(matrix: Int[Tensor, "row time"], num_levels: int, guidance: Guidance) -> None:
+    """Raise ``InputError`` if a planned token goes from pure noise to clean in one step, so that no guide can move it.
+
+    At level K the shift of x0 has a finite limit, the covariance of x0 times the slope of the score, but the network's
+    gradient, from which it is made at every other level, is 0 / 0 there.
+    """
+    if guidance.guide is None:
+        return
+    between = ((matrix > 0) & (matrix < num_levels)).any(dim=0)
+    unguided = planned_at(matrix[0], guidance.first_planned) & (matrix[0] != matrix[-1]) & ~between
+    if unguided.any():
+        raise InputError(
+            f"{int(unguided.sum())} of the planned tokens go from noise to clean in one step, in which no guide can "
+            f"move them; choose sampling_steps of 2 or more, or leave the guide out."
+        )
 
 
 def _shift(model: DiffusionForcing, gradient: Tokens, levels: Int[Tensor, " time"], guidance: Guidance) -> Tokens:

@@ -71,6 +71,26 @@ def test_any_schedule_samples_the_data_distribution_when_the_prediction_is_exact
     assert planned.std() == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("schedule", ["pyramid", "full_sequence", "autoregressive", "trapezoid"])
+@pytest.mark.parametrize("scale", [0.25, 1.0])
+def test_guiding_a_gaussian_by_a_linear_score_gives_its_exact_tilt(tiny_model, schedule, scale):
+    """p(x) exp(s a x) of N(m, v) is N(m + s a v, v): the mean moves, the variance stays."""
+    tiny_model.alpha_bar = alpha_bar_table("cosine", 100)
+    model = Gaussian(tiny_model, mean=2.0, std=0.5)
+    slope = 3.0 / model.codec.std[0].item()  # of the score in environment units: 3 in normalised ones
+
+    def score(plan):
+        return slope * plan.observations[..., 0].sum(dim=1)
+
+    tokens, matrix = first_row(model, batch=3000, schedule=schedule, steps=50)
+    planned = sample(model, tokens, matrix, [], Guidance(score, scale))[:, FIRST_PLANNED:]
+    frame = model.codec.std.numel()
+    guided, others = planned[..., ::frame], planned[..., 1::frame]  # x of each frame, and a channel without a score
+    assert guided.mean() == pytest.approx(2.0 + scale * 3.0 * 0.5**2, abs=0.03)
+    assert guided.std() == pytest.approx(0.5, abs=0.02)
+    assert others.mean() == pytest.approx(2.0, abs=0.02) and others.std() == pytest.approx(0.5, abs=0.02)
+
+
 def test_known_tokens_are_never_written_to(tiny_model):
     tokens, matrix = first_row(tiny_model)
     result = sample(tiny_model, tokens, matrix, generators(2))
@@ -132,6 +152,34 @@ def test_the_gradient_of_one_future_is_the_gradient_of_the_guide_through_the_net
     assert gradient[0, 3, 1].item() == pytest.approx(slope.item(), rel=0.02, abs=1e-4)
 
 
+@pytest.mark.parametrize("num_futures", [1, 2])
+def test_a_guide_scores_clean_tokens_as_they_are_and_not_what_the_network_says_of_them(tiny_model, num_futures):
+    tokens, _ = first_row(tiny_model)
+    matrix = torch.tensor([[0, 0, 0, 0, 50, 50], [0, 0, 0, 0, 0, 0]])
+    shown = []
+
+    def guide(plan):
+        shown.append(plan.observations.detach())
+        return plan.observations[..., 0].sum(dim=1)
+
+    sample(tiny_model, tokens, matrix, generators(2), Guidance(guide, num_futures=num_futures))
+    clean = tiny_model.codec.decode(tokens[:, FIRST_PLANNED : FIRST_PLANNED + 2]).observations
+    assert len(shown) == 1 + (num_futures > 1) * num_futures
+    for observations in shown:
+        torch.testing.assert_close(observations[:, : clean.shape[1]], clean)
+
+
+@pytest.mark.parametrize("schedule", ["full_sequence", "pyramid", "autoregressive"])
+def test_a_guide_is_refused_where_tokens_go_from_noise_to_clean_in_one_step(tiny_model, schedule):
+    tokens, matrix = first_row(tiny_model, schedule=schedule, steps=1)
+    with pytest.raises(InputError, match="4 of the planned tokens go from noise to clean in one step"):
+        sample(tiny_model, tokens, matrix, generators(2), Guidance(goal_distance(torch.zeros(2, 2), 2)))
+    beyond = torch.full((len(matrix), 1), 100)  # a token that stays masked is no part of the plan
+    longer = torch.cat([matrix[:, :5], beyond], dim=1).repeat_interleave(2, dim=0)
+    longer[1, 2:5] = 50
+    sample(tiny_model, tokens, longer[:3], generators(2), Guidance(goal_distance(torch.zeros(2, 2), 2)))
+
+
 def test_the_variance_of_the_monte_carlo_gradient_falls_like_one_over_the_number_of_futures(tiny_model):
     repeats = 400
     tokens, matrix = first_row(tiny_model, batch=1)
@@ -173,7 +221,10 @@ def test_goal_strength_extrapolates_from_the_masked_to_the_conditioned_predictio
     masked_levels[GOAL], masked_tokens[:, GOAL] = 100, 0
     conditioned, _ = predict(tiny_model, tokens, levels)
     masked, _ = predict(tiny_model, masked_tokens, masked_levels)
-    torch.testing.assert_close(predict(tiny_model, tokens, levels, 2.0)[0], 2 * conditioned - masked)
+    extrapolated, _ = predict(tiny_model, tokens, levels, 2.0)
+    uncertain = levels > 0
+    torch.testing.assert_close(extrapolated[:, uncertain], (2 * conditioned - masked)[:, uncertain])
+    assert uncertain.sum() == 4 and torch.equal(extrapolated[:, ~uncertain], tokens[:, ~uncertain])
 
 
 def test_each_row_is_shown_with_its_levels(tiny_model):
