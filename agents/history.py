@@ -145,8 +145,7 @@ class Recollection:
         """Return the memory of given tokens, or rather of the ``questions`` that begin with them.
 
         The last one is extended if they go on from it (Alg. 2): until the window slides, if whole tokens are executed
-        between plans and the goal is known. Otherwise (a masked goal is new noise in every plan) they are run anew,
-        once, instead of in every row of the scheduling matrix.
+        between plans. Otherwise they are run anew, once, instead of in every row of the scheduling matrix.
         """
         asked, asked_levels = questions(model, tokens, levels, goal_strength)
         if self.memory is None or not self._goes_on(asked, asked_levels):

@@ -50,14 +50,13 @@ def first_row(
     """Return the sequences before sampling: what is given at its level, noise elsewhere.
 
     Observations are scaled to the level at which they are believed; their own errors stand in for that level's noise.
-    Of what is missing (level K) nothing is left: it is noise. As much is drawn for a short sequence as for a long one,
-    whose beginning it is then.
+    Of what is missing (level K) nothing is left: it is noise; a goal that is masked is zeros. As much is drawn for a
+    short sequence as for a long one, whose beginning it is then.
     """
     codec, config, num_levels = model.codec, model.config, model.config.num_levels
     noise = draw_noise((FIRST_PLANNED + config.num_tokens, config.token_dim), streams, levels.device)
     tokens = noise[:, : len(levels)] * codec.used_channels(len(levels) - FIRST_PLANNED)
-    if levels[GOAL] == 0:
-        tokens[:, GOAL] = codec.encode_goal(goal)[:, 0]
+    tokens[:, GOAL] = codec.encode_goal(goal)[:, 0] if levels[GOAL] == 0 else 0.0
     given = slice(START, FIRST_PLANNED + past.num_tokens)
     signal = model.alpha_bar[levels[given]].sqrt()[:, None]  # (time, 1)
     missing = (levels[given] == num_levels)[:, None]

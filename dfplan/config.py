@@ -90,12 +90,15 @@ class TrainingConfig:
     ema_decay: float = 0.999
     level_sampler: str = "mixture"
     loss_weight: str = "constant"
+    next_token_weight: float = 1.0  # factor on the loss of the first planned token; it falls to 1 within a few tokens
     goal_known: float = 0.8  # share of windows whose goal token is clean; it is pure noise (masked) in the rest
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
     long_ways: float = 0.0  # share of windows that begin at a row drawn in proportion to its steps to the goal
+    short_ways: float = 0.0  # share of windows that begin at a row drawn among those few steps before a goal
     hold_goal: bool = True  # windows stand still after their goal; False: they run on past it along the recording
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
     start_level: float = 0.004  # its highest level then, as a share of K
+    masked_tail: float = 0.0  # share of windows whose tokens behind a random one are masked (dfplan.levels)
     precision: str = "auto"  # float32, bfloat16 (autocast), or whichever is faster where the training begins
     demonstrations: str = "recorded"  # or "re-executed": the same ways driven faster, see dfplan.reexecution
     dataset: str = "generate"  # or "d4rl", or the path of an HDF5 file
@@ -115,9 +118,22 @@ class TrainingConfig:
                 f"re-executed demonstrations end at rest at their goals; goal_on_the_way={self.goal_on_the_way} and "
                 f"hold_goal={self.hold_goal} do not fit, 0 and True do."
             )
-        for name in ("goal_known", "goal_on_the_way", "long_ways", "start_known", "start_level", "ema_decay"):
+        if not self.next_token_weight > 0:
+            raise ValueError(f"next_token_weight must be above 0, not {self.next_token_weight}")
+        for name in (
+            "goal_known",
+            "goal_on_the_way",
+            "long_ways",
+            "short_ways",
+            "start_known",
+            "start_level",
+            "masked_tail",
+            "ema_decay",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.long_ways + self.short_ways > 1:
+            raise ValueError(f"long_ways={self.long_ways} and short_ways={self.short_ways} are more than all windows.")
 
 
 @dataclass(frozen=True)
@@ -135,7 +151,14 @@ BACKBONE_SETTINGS = {
     "causal_transformer": {"causal": True},
     "rnn": {"backbone": "rnn", "causal": True, "width": 132, "num_heads": 2},
 }
-_RE_EXECUTED = TrainingConfig(demonstrations="re-executed", goal_on_the_way=0.0, long_ways=0.5, start_level=0.001)
+_RE_EXECUTED = TrainingConfig(
+    demonstrations="re-executed",
+    goal_on_the_way=0.0,
+    long_ways=0.4,
+    short_ways=0.3,
+    start_level=0.001,
+    next_token_weight=4.0,
+)
 
 
 def _planner(maze: str, num_tokens: int, steps: int) -> Recipe:

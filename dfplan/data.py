@@ -19,6 +19,8 @@ from dfplan.envs.errors import InputError
 from dfplan.reexecution import re_executed
 from dfplan.tokens import Trajectories, TrajectoryCodec
 
+SHORT_WAY = 40  # steps to the goal, at most; enough for a point mass to come back from half a cell beside its goal
+
 
 def segment_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
     """Return, for each row, the index of the last row of its segment."""
@@ -89,19 +91,30 @@ class WindowSampler:
         left = self.ends - np.arange(len(self.ends))
         self.starts = np.flatnonzero(left >= fewest_steps)
         self.left_up_to = np.cumsum(left[self.starts])  # steps left to the goal, added up over the starts
+        self.near_starts = self.starts[left[self.starts] <= SHORT_WAY]
         if not len(self.starts):
             found, wanted = len(self.ends), fewest_steps + 1
             raise InputError(f"{found} rows hold no {wanted} in a row of one demonstration; take more rows.")
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:
         """Return random windows; a goal on the way lies uniformly between start and segment's (or window's) end."""
-        start = rng.choice(self.starts, batch_size)
-        if self.training.long_ways:
-            start = np.where(rng.random(batch_size) < self.training.long_ways, self._far_starts(batch_size, rng), start)
+        start = self._starts(batch_size, rng)
         end = self.ends[start] if self.training.hold_goal else start + self.model.horizon
         on_the_way = start + 1 + (rng.random(batch_size) * (end - start)).astype(np.int64)
         goal_row = np.where(rng.random(batch_size) < self.training.goal_on_the_way, on_the_way, end)
         return self._windows(start, goal_row)
+
+    def _starts(self, batch_size: int, rng: np.random.Generator) -> Int[np.ndarray, " batch"]:
+        """Return rows to begin at: drawn evenly, except for the shares of long and of short ways."""
+        long_ways, short_ways = self.training.long_ways, self.training.short_ways
+        start = rng.choice(self.starts, batch_size)
+        if long_ways or short_ways:
+            kind = rng.random(batch_size)
+            start = np.where(kind < long_ways, self._far_starts(batch_size, rng), start)
+        if short_ways:
+            near = rng.choice(self.near_starts, batch_size)
+            start = np.where(kind >= 1 - short_ways, near, start)
+        return start
 
     def _far_starts(self, batch_size: int, rng: np.random.Generator) -> Int[np.ndarray, " batch"]:
         """Return rows drawn in proportion to the steps left to their goals.

@@ -8,7 +8,7 @@ from dfplan.backbones import BACKBONES, Memory
 from dfplan.config import ModelConfig
 from dfplan.envs.errors import InputError, choose
 from dfplan.likelihood import BoundSettings, bound_matrix, elbo
-from dfplan.loss import LOSS_WEIGHTS, weighted_mse
+from dfplan.loss import LOSS_WEIGHTS, token_weights, weighted_mse
 from dfplan.noise import add_noise, alpha_bar_table
 from dfplan.tokens import FIRST_PLANNED, Statistics, TrajectoryCodec
 
@@ -72,16 +72,19 @@ class DiffusionForcing(nn.Module):
         levels: Int[Tensor, "batch time"],
         noise: Float[Tensor, "batch time channel"],
         loss_weight: str = "constant",
+        next_token_weight: float = 1.0,
     ) -> Float[Tensor, ""]:
         """Return the training loss of clean ``tokens`` seen at ``levels`` (Alg. 1): the weighted error of x0.
 
         Padding channels are zero at every level and count for nothing, nor do tokens at level 0, where there is
-        nothing to predict.
+        nothing to predict. The weight of a level is ``loss_weight``, that of a token's place ``token_weights``.
         """
-        used = self.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)
+        num_tokens = tokens.shape[1] - FIRST_PLANNED
+        used = self.codec.used_channels(num_tokens)
         alpha_bar = self.alpha_bar[levels]
         noisy = add_noise(tokens, alpha_bar, noise) * used
         weight = choose("loss weight", loss_weight, LOSS_WEIGHTS)(alpha_bar) * (levels > 0)
+        weight = weight * token_weights(num_tokens, next_token_weight).to(weight)
         return weighted_mse(self.predict_x0(noisy, levels), tokens, weight, used)
 
     def elbo(

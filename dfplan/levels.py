@@ -32,9 +32,14 @@ def full_sequence(batch: int, num_tokens: int, num_levels: int, generator: Gener
 
 
 def ramp(batch: int, num_tokens: int, num_levels: int, generator: Generator) -> Levels:
-    """Levels that rise linearly in time, at a random slope (0 for half of the rows): what sampling visits."""
+    """Levels that rise linearly in time: the rows of every zig-zag that sampling may follow.
+
+    Half of the windows have the slope 0, the full sequence at once. The slopes of the others, in levels per token, are
+    spread evenly in their logarithm from K, where one token is cleaned after the other, down to K / ``num_tokens``²,
+    where the last token is hardly noisier than the first.
+    """
     draw = torch.rand(3, batch, 1, generator=generator)
-    slope = torch.where(draw[0] < 1 / 2, 0.0, draw[1]) * 2 * num_levels / num_tokens  # levels per token
+    slope = torch.where(draw[0] < 1 / 2, 0.0, num_levels * num_tokens ** (-2 * draw[1]))  # levels per token
     top = draw[2] * (num_levels + slope * (num_tokens - 1))  # level of the last token, were it not clipped
     levels = top - slope * (num_tokens - 1 - torch.arange(num_tokens))
     return levels.round().long().clamp(0, num_levels)
@@ -59,7 +64,10 @@ def draw_levels(config: TrainingConfig, batch: int, num_tokens: int, num_levels:
     """Return the levels of whole sequences [goal, start, tokens].
 
     The goal is clean or masked; the start is nearly clean (so that small errors of an observation do no harm, §3.3)
-    or drawn like the first planned token.
+    or drawn like the first planned token. In a share ``masked_tail`` of the windows, all tokens behind a random one are
+    masked by level K: a network that is not causal learns from them what lies beyond a shorter plan. The paper's
+    released code does so with every window when it trains such a network, and gives the loss of these tokens a
+    twentieth of its weight; here their loss counts as that of all others.
     """
     draw = choose("level sampler", config.level_sampler, LEVEL_SAMPLERS)
     levels = torch.empty(batch, FIRST_PLANNED + num_tokens, dtype=torch.long)
@@ -68,4 +76,14 @@ def draw_levels(config: TrainingConfig, batch: int, num_tokens: int, num_levels:
     levels[:, GOAL] = torch.where(chance[0] < config.goal_known, 0, num_levels)
     nearly_clean = (chance[2] * config.start_level * num_levels).long()
     levels[:, START] = torch.where(chance[1] < config.start_known, nearly_clean, levels[:, START])
+    if config.masked_tail:
+        levels[:, FIRST_PLANNED:] = _mask_tails(levels[:, FIRST_PLANNED:], config.masked_tail, num_levels, generator)
     return levels
+
+
+def _mask_tails(levels: Levels, share: float, num_levels: int, generator: Generator) -> Levels:
+    """Return the levels with K behind a random token, from the first to the last, in a share of the windows."""
+    batch, num_tokens = levels.shape
+    kept = torch.randint(1, num_tokens + 1, (batch, 1), generator=generator)
+    is_tail = (torch.arange(num_tokens) >= kept) & (torch.rand(batch, 1, generator=generator) < share)
+    return torch.where(is_tail, num_levels, levels)

@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dfplan.tokens import FIRST_PLANNED
+
 MIN_SNR_GAMMA = 5.0  # Hang et al. 2023
+NEXT_TOKEN_DECAY = 3.0  # by which what a token's weight has above 1 is divided from token to token
 
 
 def constant(alpha_bar: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -25,6 +28,18 @@ def min_snr(alpha_bar: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 LOSS_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {"constant": constant, "min_snr": min_snr}
+
+
+def token_weights(num_tokens: int, next_token_weight: float) -> Float[Tensor, " time"]:
+    """Return the factors on the losses of [goal, start, token 1, ..., token N]: 1 + (w - 1) / 3^(i - 1) for token i.
+
+    An agent executes the first tokens of a plan and plans anew. In a long window they are few, so that the loss hardly
+    counts their errors, and an action that is a little wrong is felt at once where the goal must be held. Diffuser
+    (Janner et al. 2022) weights the first action for the same reason.
+    """
+    weights = torch.ones(FIRST_PLANNED + num_tokens)
+    weights[FIRST_PLANNED:] += (next_token_weight - 1) / NEXT_TOKEN_DECAY ** torch.arange(num_tokens)
+    return weights
 
 
 def weighted_mse(

@@ -5,8 +5,7 @@ that imitate it inherit all three. Here a model of the motion is fitted to the r
 nothing is touched), and in that model a pursuit of the recorded positions drives the same ways as fast as the actuators
 allow, from starts beside the recorded ones, and brakes at the goal. The motion model knows no walls, but nobody was
 ever recorded in one: a re-execution that leaves the recording's support is thrown away. What it counts as support is
-wider than the ball, so that some still cut a wall's edge. Rewards are those of the nearest row of the way itself, so
-that the rim of the rewarded region is off by as much as a start may lie beside its way.
+wider than the ball, so that some still cut a wall's edge. A state's reward is that of the recorded row nearest to it.
 
 Nothing but the recording is used. Like the controllers, this knows an observation as position and velocity, and an
 action as a push along the axes of the position.
@@ -107,18 +106,18 @@ def re_executed(dataset: Dataset, ends: Int[np.ndarray, " row"], max_steps: int,
     starts = observations[first]
     starts[:, :2] += spread[:, None] * random.uniform(-1, 1, size=(len(first), 2))
     starts[:, 2:] *= random.random((len(first), 1)) ** 3  # mostly slow: fast ones are on the way of the others
-    states, actions, nearest = _pursue(fit_motion(dataset), observations, starts, first, goal_row, max_steps)
+    states, actions = _pursue(fit_motion(dataset), observations, starts, first, goal_row, max_steps)
     last, arrived = _arrivals(states, goals)
-    supported = _supported(states, last, observations[:, :2])
+    used = np.arange(max_steps + 1) <= last[:, None]  # (trajectory, step)
+    nearest, supported = _nearest_rows(states, used, observations[:, :2])
     kept = np.flatnonzero(arrived & supported)
     if not len(kept):
         raise InputError(
             f"none of {len(first)} recorded ways could be re-executed; train on the recording itself, with "
             f"--demonstrations recorded."
         )
-    step = np.arange(max_steps + 1)
-    used = step <= last[kept, None]  # (trajectory, step)
-    is_last = (step == last[kept, None])[used]
+    used = used[kept]
+    is_last = (np.arange(max_steps + 1) == last[kept, None])[used]
     segment_goals = np.broadcast_to(goals[kept, None], (*used.shape, 2))[used]
     return {
         "observations": states[kept][used].astype(np.float32),
@@ -149,26 +148,23 @@ def _parts(
 
 def _pursue(
     motion: Motion, recorded: Float[np.ndarray, "row 4"], starts: States, first: Rows, goal_row: Rows, max_steps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return states (trajectory, step, 4), the action after each (0 after the last), and the recorded row nearest to
-    each.
-    """
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return states (trajectory, step, 4) and the action after each (0 after the last)."""
     count = len(first)
     all_states, all_actions = np.empty((count, max_steps + 1, 4)), np.zeros((count, max_steps + 1, 2))
-    nearest = np.empty((count, max_steps + 1), dtype=np.int64)
     states, progress, every = starts, first, np.arange(count)
     for step in range(max_steps + 1):
         window = np.minimum(progress[:, None] + np.arange(SEARCH_WINDOW), goal_row[:, None])
         distance = np.square(recorded[window, :2] - states[:, None, :2]).sum(axis=-1)
         progress = window[every, distance.argmin(axis=1)]
-        all_states[:, step], nearest[:, step] = states, progress
+        all_states[:, step] = states
         ahead = np.minimum(progress + LOOKAHEAD, goal_row)
         velocity = np.where((ahead == goal_row)[:, None], 0.0, recorded[ahead, 2:])  # come to rest at the goal
         push = POSITION_GAIN * (recorded[ahead, :2] - states[:, :2]) + VELOCITY_GAIN * (velocity - states[:, 2:])
         if step < max_steps:
             all_actions[:, step] = push.clip(-1, 1)
             states = motion.step(states, all_actions[:, step])
-    return all_states, all_actions, nearest
+    return all_states, all_actions
 
 
 def _arrivals(
@@ -180,12 +176,13 @@ def _arrivals(
     return at_rest.argmax(axis=1), at_rest.any(axis=1)
 
 
-def _supported(
-    states: Float[np.ndarray, "trajectory step 4"], last: Rows, recorded: Float[np.ndarray, "row 2"]
-) -> Bool[np.ndarray, " trajectory"]:
-    """Return whether a trajectory keeps near recorded positions up to its last step."""
-    used = np.arange(states.shape[1]) <= last[:, None]
-    far = np.zeros(used.shape, dtype=bool)
-    distance, _ = cKDTree(recorded).query(states[used][:, :2], distance_upper_bound=SUPPORT)
+def _nearest_rows(
+    states: Float[np.ndarray, "trajectory step 4"],
+    used: Bool[np.ndarray, "trajectory step"],
+    recorded: Float[np.ndarray, "row 2"],
+) -> tuple[Int[np.ndarray, "trajectory step"], Bool[np.ndarray, " trajectory"]]:
+    """Return the recorded row nearest to each used state, and whether a trajectory keeps near recorded positions."""
+    nearest, far = np.zeros(used.shape, dtype=np.int64), np.zeros(used.shape, dtype=bool)
+    distance, nearest[used] = cKDTree(recorded).query(states[used][:, :2], distance_upper_bound=SUPPORT)
     far[used] = np.isinf(distance)
-    return ~far.any(axis=1)
+    return nearest, ~far.any(axis=1)

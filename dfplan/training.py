@@ -140,7 +140,8 @@ class Trainer:
         noise = torch.randn(tokens.shape, generator=generator).to(self.device)
         part = self.processes.part(config.batch_size)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            loss = self.model.loss(tokens[part], levels[part], noise[part], config.loss_weight)
+            weights = config.loss_weight, config.next_token_weight
+            loss = self.model.loss(tokens[part], levels[part], noise[part], *weights)
         return loss if self.processes.count == 1 else loss * self._share_of_loss(levels)
 
     def _share_of_loss(self, levels: torch.Tensor) -> torch.Tensor:

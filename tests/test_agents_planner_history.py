@@ -113,3 +113,14 @@ def test_a_level_that_is_no_share_is_answered_in_a_sentence(agent, level):
     agent.reset(goal=GOAL, seed=0)
     with pytest.raises(InputError, match=r"\[0, 1\]"):
         agent.act(START, level)
+
+
+@pytest.mark.parametrize("goal_token", [True, False])
+def test_a_memory_is_extended_from_plan_to_plan_whether_or_not_the_goal_is_known(tiny_config, goal_token):
+    torch.manual_seed(0)
+    model = DiffusionForcing(replace(tiny_config, causal=True)).eval().requires_grad_(False)
+    remembered, remember = [], model.remember
+    model.remember = lambda tokens, *rest: remembered.append(tokens.shape[1]) or remember(tokens, *rest)
+    agent = DFPlanner(model, PlannerConfig(history=3, open_loop_horizon=2, goal_token=goal_token))
+    walked(agent, 7)  # four plans: after 0, 1, 2 and 3 whole tokens
+    assert remembered == [2, 1, 1, 1]

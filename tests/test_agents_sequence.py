@@ -104,3 +104,8 @@ def test_the_solver_is_the_configurations_and_a_misspelt_one_is_answered_with_it
     assert guidance.solver == "multistep"
     with pytest.raises(InputError, match="did you mean multistep"):
         PlannerConfig(solver="multi_step")
+
+
+def test_a_goal_that_is_not_known_is_zeros_in_every_plan(tiny_model):
+    tokens = first_row(tiny_model, torch.tensor([100, 0, 100, 100]), torch.ones(1, 2), past(CLEAN), stream())
+    assert not tokens[:, GOAL].any() and tokens[:, START].any()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dfplan import data
 from dfplan.config import TrainingConfig
 from dfplan.data import WindowSampler, segment_ends, stream_ends, true_states
 from dfplan.envs.demonstrations import generate
@@ -128,3 +129,17 @@ def test_streams_shorter_than_a_window_are_refused(recording, tiny_config):
     too_long = replace(tiny_config, frame_stack=100, num_tokens=10)
     with pytest.raises(InputError, match="2000 rows hold no 1001 in a row"):
         windows(recording, too_long, hold_goal=False)
+
+
+def test_short_ways_begin_at_rows_few_steps_before_their_goals(tiny_dataset, tiny_config, monkeypatch):
+    monkeypatch.setattr(data, "SHORT_WAY", 3)
+    drawn = windows(tiny_dataset, tiny_config, count=2000, goal_on_the_way=0.0, long_ways=0.25, short_ways=0.5)
+    left = (10 * (drawn.goals[:, 0] - drawn.starts[:, 0])).round().int()
+    assert left.min() == 1
+    # Evenly drawn starts have 48 rows with steps to go, of which 6 have 3 at most; long ways have 12 of 625 steps.
+    assert (left <= 3).float().mean() == pytest.approx(0.5 + 0.25 * 6 / 48 + 0.25 * 12 / 625, abs=0.03)
+
+
+def test_long_and_short_ways_cannot_be_more_than_all_windows():
+    with pytest.raises(ValueError, match=r"long_ways=0.7 and short_ways=0.4 are more than all"):
+        TrainingConfig(long_ways=0.7, short_ways=0.4)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -5,7 +7,8 @@ from dfplan.backbones import BACKBONES
 from dfplan.config import BACKBONE_NAMES, ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
-from dfplan.loss import LOSS_WEIGHTS, min_snr, weighted_mse
+from dfplan.loss import LOSS_WEIGHTS, min_snr, token_weights, weighted_mse
+from dfplan.tokens import GOAL
 
 
 def test_clean_tokens_and_padding_count_for_nothing_in_the_loss():
@@ -59,3 +62,25 @@ def test_every_backbone_that_can_be_configured_is_built():
 def test_a_misspelt_backbone_is_answered_with_its_near_match():
     with pytest.raises(InputError, match="did you mean transformer"):
         ModelConfig(backbone="transfomer")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_masked_goal_is_the_same_to_the_network_whatever_its_noise_and_a_known_one_is_not(tiny_config, backbone):
+    torch.manual_seed(0)
+    config = replace(tiny_config, backbone=backbone, causal=True, fine_frequencies=2)
+    model = DiffusionForcing(config).eval().requires_grad_(False)
+    tokens, levels = torch.randn(2, 6, config.token_dim), torch.full((1, 6), 50)
+    other = tokens.clone()
+    other[:, GOAL] = torch.randn(2, config.token_dim)
+    for level, same in ((config.num_levels, True), (0, False)):
+        levels[:, GOAL] = level
+        assert torch.equal(model.predict_x0(tokens, levels), model.predict_x0(other, levels)) == same
+
+
+def test_the_next_token_counts_as_often_as_its_weight_says_and_far_ones_once(tiny_model):
+    assert token_weights(3, 4.0).tolist() == pytest.approx([1, 1, 4, 2, 4 / 3])
+    tokens = torch.zeros(1, 6, tiny_model.config.token_dim)
+    levels = torch.tensor([[0, 0, 50, 0, 0, 0]])  # only the first planned token is noisy
+    noise = torch.ones_like(tokens)
+    plain, weighted = (tiny_model.loss(tokens, levels, noise, next_token_weight=weight) for weight in (1.0, 4.0))
+    assert weighted.item() == pytest.approx(4 * plain.item())

@@ -43,6 +43,27 @@ def test_ramps_never_fall_in_time_and_some_are_flat():
     assert 0.3 < (levels.diff(dim=1) == 0).all(dim=1).float().mean() < 0.6
 
 
+def test_ramps_are_as_steep_as_the_zig_zags_of_the_sampler_up_to_one_token_after_the_other():
+    levels = ramp(4000, 12, K, generator())
+    rises = levels.diff(dim=1).max(dim=1).values  # the steepest rise of each window between neighbours
+    for scale, steps in ((0.1, 5), (1.0, 5), (1.0, 3)):
+        slope = scale * K / steps  # levels per token in a pyramid of so many sampling steps
+        assert ((rises > 0.8 * slope) & (rises < 1.25 * slope)).sum() > 20
+    one_after_the_other = ((levels > 0) & (levels < K)).sum(dim=1) <= 2
+    assert (one_after_the_other & (levels[:, 0] == 0) & (levels[:, -1] == K)).sum() > 20
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_windows_is_masked_behind_a_token_drawn_evenly(share):
+    config = TrainingConfig(level_sampler="full_sequence", masked_tail=share)
+    levels = draw_levels(config, 8000, 4, K, generator())[:, FIRST_PLANNED:]
+    below = levels[levels[:, 0] < K]  # those whose first token is not masked anyway
+    kept = (below < K).sum(dim=1)
+    assert (below[:, 1:] >= below[:, :-1]).all(), "what is masked stands behind what is not"
+    shares = [(kept == number).float().mean().item() for number in (1, 2, 3, 4)]
+    assert shares == pytest.approx([share / 4] * 3 + [1 - 3 * share / 4], abs=0.02)
+
+
 def test_goals_are_clean_or_masked_and_starts_mostly_nearly_clean():
     config = TrainingConfig(goal_known=0.9, start_known=0.8, start_level=0.05)
     levels = draw_levels(config, 5000, 4, K, generator())

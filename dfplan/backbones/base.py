@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dfplan.config import ModelConfig
-from dfplan.tokens import FIRST_PLANNED
+from dfplan.tokens import FIRST_PLANNED, GOAL
 
 MAX_LEVEL_PERIOD = 10_000.0  # of the sinusoidal embedding of levels
 
-STEADY_ROWS_PER_THREAD = 8  # products of fewer rows (below 4 in a thread's share) take other kernels on CPUs
+# Products of fewer rows take other kernels on CPUs: below 4 in a thread's share, on some below 16 in all.
+STEADY_ROWS, STEADY_ROWS_PER_THREAD = 16, 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SteadyLinear(nn.Linear):
             return super().forward(features)
         rows = features.flatten(0, -2)
         number = rows.shape[0]
-        missing = STEADY_ROWS_PER_THREAD * torch.get_num_threads() - number
+        missing = max(STEADY_ROWS, STEADY_ROWS_PER_THREAD * torch.get_num_threads()) - number
         filled = functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
         return super().forward(filled)[:number].unflatten(0, features.shape[:-1])
 
@@ -96,7 +97,12 @@ class Backbone(nn.Module):
         levels: Int[Tensor, "#batch time"],
         seen: int,
     ) -> Float[Tensor, "batch time width"]:
-        """Return the embedded tokens, before which ``seen`` others stand in their sequence."""
+        """Return the embedded tokens, before which ``seen`` others stand in their sequence.
+
+        A masked goal (level K) is shown as zeros: its noise would tell the network nothing, and differ in every plan.
+        """
+        if not seen:
+            noisy = self._hide_masked_goal(noisy, levels)
         level = self.embed_level(sinusoidal_embedding(levels, self.level_frequencies))
         roles = torch.arange(seen, seen + noisy.shape[1], device=noisy.device).clamp_max(FIRST_PLANNED)
         embedded = self.embed_token(noisy) + level + self.embed_role[roles]
@@ -104,6 +110,14 @@ class Backbone(nn.Module):
         if not self.config.fine_frequencies or not given.shape[1]:
             return embedded
         return embedded + functional.pad(self._embed_fine(given), (0, 0, 0, noisy.shape[1] - given.shape[1]))
+
+    def _hide_masked_goal(
+        self, noisy: Float[Tensor, "batch time channel"], levels: Int[Tensor, "#batch time"]
+    ) -> Float[Tensor, "batch time channel"]:
+        """Return the tokens with zeros in place of the goals that are masked."""
+        hidden = torch.zeros_like(levels, dtype=torch.bool)
+        hidden[:, GOAL] = levels[:, GOAL] == self.config.num_levels
+        return noisy.masked_fill(hidden[..., None], 0.0)
 
     def _embed_fine(self, given: Float[Tensor, "batch given channel"]) -> Float[Tensor, "batch given width"]:
         """Return embedded sines and cosines of goal and start (Tancik et al. 2020).
