@@ -11,7 +11,7 @@ from safetensors.torch import save
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
-from dfplan.envs.files import replaced
+from dfplan.envs.files import write_whole
 
 FORMAT = "dfplan-1"
 FILE_NAME = "model.safetensors"
@@ -27,8 +27,7 @@ def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict, half:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         weights |= {name: weights[name].half() for name, _ in model.named_parameters()}
-    with replaced(path) as unfinished:
-        unfinished.write_bytes(save(weights, metadata))
+    write_whole(path, save(weights, metadata))
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:

@@ -71,6 +71,15 @@ def test_a_failed_save_keeps_the_file_that_was_there(tiny_model, tmp_path):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoint_that_was_there(tiny_model, tmp_path, full_disk):
+    path = tmp_path / FILE_NAME
+    save_checkpoint(path, tiny_model, {})
+    before = path.read_bytes()
+    with full_disk(len(before) - 1), pytest.raises(InputError, match=rf"cannot write .*{FILE_NAME}: .*large"):
+        save_checkpoint(path, tiny_model, {"step": 2})
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("maze", ["umaze", "medium", "large"])
 def test_a_checkpoint_below_ten_megabytes_ships_for_each_maze_with_its_card(maze):
     path = find_checkpoint(f"maze2d-{maze}")
