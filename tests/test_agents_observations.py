@@ -23,6 +23,11 @@ def test_what_is_no_observation_is_answered_in_a_sentence(value, message):
         checked(value, 3, "observation")
 
 
+def test_what_is_checked_is_a_copy_whatever_its_type():
+    for given in (np.zeros((2, 3)), np.zeros(3), np.zeros(3, np.float32)):
+        assert not np.shares_memory(checked(given, 3, "observation"), given)
+
+
 def test_a_dictionary_is_taken_apart_and_anything_else_has_no_goal():
     assert unpacked({"observation": 1, "desired_goal": 2, "achieved_goal": 3}) == (1, 2)
     assert unpacked(5) == (5, None)
