@@ -10,7 +10,7 @@ from dfplan.envs.errors import InputError
 
 
 def checked(value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
-    """Return ``value`` as a finite array (batch, size) of its own.
+    """Return ``value`` as an array (batch, size) of its own, finite in the float32 that models compute in.
 
     Raises:
         InputError: if it is no such thing; ``name`` says what it should have been.
@@ -21,8 +21,8 @@ def checked(value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
         raise InputError(f"the {name} is not an array of numbers.") from error
     if array.ndim != 2 or array.shape[1] != size or not len(array):
         raise InputError(f"this agent expects {name}s of shape ({size},) or (batch, {size}), not {np.shape(value)}.")
-    if not np.isfinite(array).all():
-        raise InputError(f"the {name} holds a value that is not finite.")
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise InputError(f"the {name} holds a value that is not finite, or too large for float32.")
     return array
 
 

@@ -125,7 +125,7 @@ class DFPlanner:
 
         Raises:
             InputError: if the observation has another size than the model's, is not finite, or the batch changed
-                since ``reset``, or the level is not in [0, 1].
+                since ``reset``, or the level is not in [0, 1], or the plan or an action is not finite.
         """
         belief = self._belief(observation_level)
         with self._undone():
@@ -134,6 +134,8 @@ class DFPlanner:
             if len(due):
                 self._executions.add(Execution(self._timed_plan(observations, belief, due), self.config, due))
             actions, rewards = self._executions.act(observations, belief.doubted)
+            if not np.isfinite(actions).all():
+                raise InputError(f"an action is not finite; choose another controller than {self.config.controller!r}.")
         self._history.record(observations, belief, actions, rewards)
         self._step += 1
         return actions[0].copy() if single else actions.copy()
@@ -243,14 +245,23 @@ class DFPlanner:
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels, planned))) if keep_rows else None
         memory = self._memory(tokens, matrix, first)
         tokens = sample(model, tokens, matrix, streams, guidance, on_row, memory)
-        if not torch.isfinite(tokens).all():
-            raise InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
         if keep_rows:
             rows.append(self._row(tokens, matrix[-1], planned))
         steps = model.codec.decode(tokens[:, planned])
         levels = self._step_levels(matrix[-1], planned)
         parts = (steps.observations, steps.actions, steps.rewards, levels, self._present(tokens, past))
+        if not all(torch.isfinite(part).all() for part in (tokens, *parts)):
+            raise self._not_finite()
         return Plan(*(part.cpu().numpy() for part in parts), rows)
+
+    def _not_finite(self) -> InputError:
+        """Return the error for a plan that holds infinity or NaN."""
+        if self.config.guide is not None:
+            return InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
+        return InputError(
+            "the plan is not finite; check the units of observation and goal, or choose another checkpoint "
+            f"or a goal_strength below {self.config.goal_strength}."
+        )
 
     def _question(
         self, past: Past, goal: Goals, num_tokens: int, streams: list[torch.Generator]

@@ -15,6 +15,7 @@ def test_one_observation_gets_a_batch_axis_and_a_batch_keeps_its_own():
     [
         (np.zeros(2), r"expects observations of shape \(3,\)"),
         ([1, np.inf, 0], "not finite"),
+        ([1, 1e39, 0], "too large for float32"),
         ("north", "not an array"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
+from dfplan.agents.controllers import CONTROLLERS, ProportionalDerivative
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
 
@@ -155,3 +156,41 @@ def test_a_causal_models_memory_is_moved_by_acting_only(tiny_config):
     remembered = dict(vars(agent._recollection))
     agent.plan(PATH[4])
     assert all(value is remembered[name] for name, value in vars(agent._recollection).items())
+
+
+class Broken(ProportionalDerivative):
+    """Gives an action that is no number at its third step."""
+
+    def act(self, observation):
+        actions = super().act(observation)
+        return actions if self.step != 3 else actions * np.nan
+
+
+def test_an_action_that_is_not_finite_is_never_returned_and_changes_nothing(tiny_model, monkeypatch):
+    monkeypatch.setitem(CONTROLLERS, "broken", Broken)
+    agent = DFPlanner(tiny_model, PlannerConfig(controller="broken", open_loop_horizon=8))
+    agent.reset(goal=GOAL, seed=0)
+    walked(agent, PATH[:2])
+    for _ in range(2):
+        with pytest.raises(InputError, match="an action is not finite; choose another controller than 'broken'"):
+            agent.act(START)
+    assert agent._executions.running[0].step == 2
+
+
+@pytest.mark.parametrize("controller", ["diffused", "pd", "pursuit"])
+@pytest.mark.parametrize("large", [3e38, np.inf])
+def test_a_plan_beyond_all_numbers_is_an_error(tiny_model, controller, large):
+    tiny_model.codec.std[:] = large
+    agent = DFPlanner(tiny_model, PlannerConfig(controller=controller))
+    agent.reset(goal=GOAL, seed=0)
+    for call in (agent.act, agent.plan):
+        with pytest.raises(InputError, match="the plan is not finite; check the units"):
+            call(START)
+
+
+def test_a_guide_that_pulls_beyond_all_numbers_is_told_to_pull_less(tiny_model):
+    settings = {"guide": "goal_distance", "guidance_scale": 1e38, "sampling_steps": 5, "schedule": "pyramid"}
+    agent = DFPlanner(tiny_model, PlannerConfig(**settings))
+    agent.reset(goal=GOAL, seed=0)
+    with pytest.raises(InputError, match=r"the plan is not finite; choose a guidance_scale below 1e\+38"):
+        agent.act(START)
