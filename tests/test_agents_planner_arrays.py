@@ -154,6 +154,7 @@ def test_a_causal_models_memory_is_moved_by_acting_only(tiny_config):
     agent.reset(goal=GOAL, seed=0)
     walked(agent, PATH[:4])
     remembered = dict(vars(agent._recollection))
+    assert remembered["memory"].time > 0
     agent.plan(PATH[4])
     assert all(value is remembered[name] for name, value in vars(agent._recollection).items())
 
