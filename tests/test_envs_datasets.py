@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -71,6 +72,17 @@ def test_the_row_after_a_new_goal_repeats_the_observation_as_d4rl_does(umaze):
     state = np.concatenate([umaze["infos/qpos"], umaze["infos/qvel"]], axis=1)
     differs = (state != umaze["observations"]).any(axis=1)
     assert (np.flatnonzero(differs) == repeated).all()
+
+
+@pytest.mark.parametrize("maze", ["umaze", "large"])
+def test_rows_recorded_by_d4rl_have_the_rewards_timeouts_and_repeated_rows_of_generated_ones(maze):
+    rows = read_hdf5(Path(__file__).parent / "data" / f"maze2d-{maze}-100rows.hdf5")
+    distance = np.linalg.norm(rows["observations"][:, :2] - LAYOUTS[maze].goal, axis=1)
+    assert (rows["rewards"] == (distance <= 0.5)).all() and 0 < rows["rewards"].mean() < 1
+    changes = (rows["infos/goal"][1:] != rows["infos/goal"][:-1]).any(axis=1)
+    assert (rows["timeouts"][:-1] == changes).all() and changes.any()
+    state = np.concatenate([rows["infos/qpos"], rows["infos/qvel"]], axis=1)
+    assert ((state != rows["observations"]).any(axis=1)[1:] == changes).all()
 
 
 def test_recorded_actions_lead_from_state_to_state(umaze):
