@@ -1,5 +1,7 @@
 """The execution of plans step by step (§3.4): each episode until it is time for it to plan anew."""
 
+from copy import copy
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -100,6 +102,18 @@ class Executions:
         return self._gathered(
             [running.rest(observations[running.episodes], doubted, num_steps) for running in self.running]
         )
+
+    def copied(self) -> "Executions":
+        """Return executions that go on from here and leave these where they are.
+
+        Controllers replace their arrays and never write into them, so that the arrays can be shared.
+        """
+        twins = Executions()
+        for running in self.running:
+            twin = copy(running)
+            twin.controller = copy(running.controller)
+            twins.running.append(twin)
+        return twins
 
     def _gathered(self, parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
         """Return what each execution gave for its episodes in the order of the batch."""

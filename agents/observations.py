@@ -10,21 +10,19 @@ from dfplan.envs.errors import InputError
 
 
 def checked(value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
-    """Return ``value`` as a finite array (batch, size).
+    """Return ``value`` as an array (batch, size) of its own, finite in the float32 that models compute in.
 
     Raises:
         InputError: if it is no such thing; ``name`` says what it should have been.
     """
     try:
-        array = np.atleast_2d(np.asarray(value, dtype=np.float64))
+        array = np.atleast_2d(np.array(value, dtype=np.float64))  # a copy: the caller may use its memory again
     except (TypeError, ValueError) as error:
         raise InputError(f"the {name} is not an array of numbers.") from error
     if array.ndim != 2 or array.shape[1] != size or not len(array):
-        raise InputError(
-            f"this checkpoint expects {name}s of shape ({size},) or (batch, {size}), not {np.shape(value)}."
-        )
-    if not np.isfinite(array).all():
-        raise InputError(f"the {name} holds a value that is not finite.")
+        raise InputError(f"this agent expects {name}s of shape ({size},) or (batch, {size}), not {np.shape(value)}.")
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise InputError(f"the {name} holds a value that is not finite, or too large for float32.")
     return array
 
 

@@ -2,6 +2,9 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from dfplan.agents.executions import Episodes, Execution, Executions
 from dfplan.agents.history import Belief, History, Past, Recollection
 from dfplan.agents.observations import checked, checked_share, unpacked
 from dfplan.agents.plans import Plan
-from dfplan.agents.seeds import Seeds, episode_seeds
+from dfplan.agents.seeds import Seeds, episode_seeds, own_seeds
 from dfplan.agents.sequence import first_row, guidance_of, level_matrix, num_known
 from dfplan.agents.warm_start import warm_start
 from dfplan.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_checkpoint
@@ -35,6 +38,8 @@ class DFPlanner:
 
     One model is policy and planner (§3.4). With ``history`` it plans on from the tokens that it has executed (Alg. 2),
     and it is told how far each observation is to be believed (§3.3, §4.4).
+
+    What it is given is copied, and what it returns is the caller's own. A call that raises an error changes nothing.
 
     Attributes:
         model: predicts clean tokens.
@@ -103,7 +108,7 @@ class DFPlanner:
         if history >= model.num_tokens:
             raise InputError(f"a history of {history} tokens leaves a model of {model.num_tokens} no room for a plan.")
         self._goal = None if goal is None else checked(goal, model.goal_dim, "goal")
-        self._seed, self._streams = seed, None
+        self._seed, self._streams = own_seeds(seed), None
         self._num_steps, self._step = num_steps, 0
         self._executions = Executions()
         self._history, self._recollection = History(history, model.frame_stack), Recollection()
@@ -122,17 +127,20 @@ class DFPlanner:
 
         Raises:
             InputError: if the observation has another size than the model's, is not finite, or the batch changed
-                since ``reset``, or the level is not in [0, 1].
+                since ``reset``, or the level is not in [0, 1], or the plan or an action is not finite.
         """
-        observations, single = self._observe(observation)
         belief = self._belief(observation_level)
-        due = self._executions.due(observations, belief.doubted)
-        if len(due):
-            self._executions.add(Execution(self._timed_plan(observations, belief, due), self.config, due))
-        actions, rewards = self._executions.act(observations, belief.doubted)
+        with self._undone():
+            observations, single = self._observe(observation)
+            due = self._executions.due(observations, belief.doubted)
+            if len(due):
+                self._executions.add(Execution(self._timed_plan(observations, belief, due), self.config, due))
+            actions, rewards = self._executions.act(observations, belief.doubted)
+            if not np.isfinite(actions).all():
+                raise InputError(f"an action is not finite; choose another controller than {self.config.controller!r}.")
         self._history.record(observations, belief, actions, rewards)
         self._step += 1
-        return actions[0] if single else actions
+        return actions[0].copy() if single else actions.copy()
 
     def plan(
         self,
@@ -149,11 +157,11 @@ class DFPlanner:
             keep_rows: whether to keep what is believed at each sampling row, for pictures.
             observation_level: as in ``act``.
         """
-        observations, single = self._observe(observation)
-        # Copies: looking at a plan moves no random stream of the episode.
-        streams = [torch.Generator().set_state(stream.get_state()) for stream in self._streams]
-        belief, everybody = self._belief(observation_level), np.arange(len(observations))
-        plan = self._plan(observations, belief, everybody, self._num_tokens(horizon), streams, keep_rows)
+        belief = self._belief(observation_level)
+        with self._undone(in_any_case=True):
+            observations, single = self._observe(observation)
+            everybody = np.arange(len(observations))
+            plan = self._plan(observations, belief, everybody, self._num_tokens(horizon), keep_rows)
         return plan.first() if single else plan
 
     def _check_motion(self) -> None:
@@ -166,6 +174,23 @@ class DFPlanner:
                 f"controller='diffused' executes the plan's own actions, whatever an observation is."
             )
 
+    @contextmanager
+    def _undone(self, in_any_case: bool = False) -> Iterator[None]:
+        """Undo what the block changes in the episode if it fails, or in any case.
+
+        The block may replace what these attributes hold, but not change it. Only executions are changed, so they are
+        copied first.
+        """
+        attributes = ("_goal", "_streams", "_executions", "_recollection", "plan_seconds")
+        before, undo = {name: getattr(self, name) for name in attributes}, True
+        self._executions = self._executions.copied()
+        try:
+            yield
+            undo = in_any_case
+        finally:
+            if undo:
+                vars(self).update(before)
+
     def _belief(self, observation_level: float | int | None) -> Belief:
         if observation_level is None:
             return Belief(self.config.observation_level)
@@ -173,8 +198,8 @@ class DFPlanner:
 
     def _timed_plan(self, observations: Observations, belief: Belief, episodes: Episodes) -> Plan:
         start = time.perf_counter()
-        plan = self._plan(observations, belief, episodes, self._num_tokens(), self._streams)
-        self.plan_seconds.append(time.perf_counter() - start)
+        plan = self._plan(observations, belief, episodes, self._num_tokens())
+        self.plan_seconds = [*self.plan_seconds, time.perf_counter() - start]
         return plan
 
     def _num_tokens(self, horizon: int | None = None) -> int:
@@ -195,18 +220,21 @@ class DFPlanner:
         belief: Belief,
         episodes: Episodes,
         num_tokens: int,
-        streams: list[torch.Generator],
         keep_rows: bool = False,
     ) -> Plan:
         """Return the plans of some episodes of the batch, each the best of its candidates, all made in one batch."""
         config, rest = self.config, None
+        # Copies go on, so that ``_undone`` finds the old ones as they were.
+        self._streams = [torch.Generator().set_state(stream.get_state()) for stream in self._streams]
+        self._recollection = copy(self._recollection)
         episodes = np.repeat(episodes, config.candidates)
         past = self._history.window(observations, belief).of(episodes)
         goals = None if self._goal is None else self._goal[episodes]
         if config.warm_start is not None and self._executions.running:
             num_steps = num_tokens * self.model.config.frame_stack
             rest = [part[episodes] for part in self._executions.rest(observations, belief.doubted, num_steps)]
-        plan = self._sampled(past, goals, rest, num_tokens, [streams[episode] for episode in episodes], keep_rows)
+        streams = [self._streams[episode] for episode in episodes]
+        plan = self._sampled(past, goals, rest, num_tokens, streams, keep_rows)
         return plan if config.candidates == 1 else best_of(plan, goals, config.candidates, config.selection)
 
     def _sampled(
@@ -229,14 +257,23 @@ class DFPlanner:
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels, planned))) if keep_rows else None
         memory = self._memory(tokens, matrix, first)
         tokens = sample(model, tokens, matrix, streams, guidance, on_row, memory)
-        if not torch.isfinite(tokens).all():
-            raise InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
         if keep_rows:
             rows.append(self._row(tokens, matrix[-1], planned))
         steps = model.codec.decode(tokens[:, planned])
         levels = self._step_levels(matrix[-1], planned)
         parts = (steps.observations, steps.actions, steps.rewards, levels, self._present(tokens, past))
+        if not all(torch.isfinite(part).all() for part in (tokens, *parts)):
+            raise self._not_finite()
         return Plan(*(part.cpu().numpy() for part in parts), rows)
+
+    def _not_finite(self) -> InputError:
+        """Return the error for a plan that holds infinity or NaN."""
+        if self.config.guide is not None:
+            return InputError(f"the plan is not finite; choose a guidance_scale below {self.config.guidance_scale}.")
+        return InputError(
+            "the plan is not finite; check the units of observation and goal, or choose another checkpoint "
+            f"or a goal_strength below {self.config.goal_strength}."
+        )
 
     def _question(
         self, past: Past, goal: Goals, num_tokens: int, streams: list[torch.Generator]
@@ -277,22 +314,27 @@ class DFPlanner:
     def _observe(self, observation) -> tuple[Observations, bool]:
         """Return checked observations with a batch axis, and whether it was added; take up a dictionary's goal."""
         observation, goal = unpacked(observation)
-        if goal is not None:
-            goal = checked(goal, self.model.config.goal_dim, "desired_goal")
-            if self._goal is None or not np.array_equal(goal, self._goal):
-                self._goal, self._executions = goal, Executions()
         single = np.ndim(observation) == 1
         observations = checked(observation, self.model.config.observation_dim, "observation")
-        self._prepare(len(observations))
+        if goal is not None:
+            goal = checked(goal, self.model.config.goal_dim, "desired_goal")
+        self._prepare(len(observations), goal)
         return observations, single
 
-    def _prepare(self, batch: int) -> None:
-        """Make one random stream per episode after a ``reset``, and see that goals and seeds are as many."""
-        if self._streams is None:
-            self._streams = [torch.Generator().manual_seed(seed) for seed in episode_seeds(self._seed, batch)]
-        if self._goal is not None and len(self._goal) == 1 < batch:
-            self._goal = np.repeat(self._goal, batch, axis=0)
-        for name, given in (("seeds", self._streams), ("goals", self._goal)):
+    def _prepare(self, batch: int, goal: Goals) -> None:
+        """Take up a new goal, if there is one, and make one random stream per episode after a ``reset``.
+
+        Nothing is changed before goals and seeds are known to be as many as observations.
+        """
+        goals, streams, executions = self._goal if goal is None else goal, self._streams, self._executions
+        if streams is None:
+            streams = [torch.Generator().manual_seed(seed) for seed in episode_seeds(self._seed, batch)]
+        if goals is not None and len(goals) == 1 < batch:
+            goals = np.repeat(goals, batch, axis=0)
+        for name, given in (("seeds", streams), ("goals", goals)):
             if given is not None and len(given) != batch:
                 number = f"{batch} observations do not fit {len(given)} {name}"
                 raise InputError(f"{number}; call reset() when the batch changes.")
+        if goal is not None and (self._goal is None or not np.array_equal(goals, self._goal)):
+            executions = Executions()
+        self._goal, self._streams, self._executions = goals, streams, executions

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from dfplan.agents.seeds import Seeds, episode_seeds
+from dfplan.agents.seeds import Seeds, episode_seeds, own_seeds
 from dfplan.envs.errors import InputError
 
 
@@ -25,14 +25,17 @@ class RandomAgent:
 
     def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
         """Begin an episode, or a batch of them; ``goal`` and ``num_steps`` play no part."""
-        self._seed, self._streams = seed, None
+        self._seed, self._streams = own_seeds(seed), None
 
     def act(self, observation: Float[np.ndarray, "*batch observation"]) -> Float[np.ndarray, "*batch action"]:
         """Return an action for one observation, or one for each of a batch.
 
         Raises:
-            InputError: if there are not as many seeds as observations, or the batch changed since ``reset``.
+            InputError: if it is neither one observation nor a batch, there are not as many seeds as observations, or
+                the batch changed since ``reset``.
         """
+        if np.ndim(observation) not in (1, 2):
+            raise InputError(f"expected an observation or a batch of them, not the shape {np.shape(observation)}.")
         batch = len(np.atleast_2d(observation))
         if self._streams is None:  # only now is the batch known
             self._streams = [np.random.default_rng(seed) for seed in episode_seeds(self._seed, batch)]

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from dfplan.agents.controllers import CONTROLLERS
-from dfplan.agents.seeds import Seeds, episode_seeds
+from dfplan.agents.observations import checked
+from dfplan.agents.seeds import Seeds, episode_seeds, own_seeds
 from dfplan.benchmarks.evaluation import Agent
 from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointController
 from dfplan.envs.errors import CommandParser, InputError, choose, natural_number
@@ -63,34 +64,37 @@ class WaypointAgent:
         """Begin an episode with its goal (2,), or a batch of them (batch, 2) or (2,); ``num_steps`` plays no part.
 
         Raises:
-            InputError: if there is no goal.
+            InputError: if there is no goal, or it is no array of positions.
         """
         if goal is None:
             raise InputError("the waypoint agent needs a goal: reset(goal=...).")
-        self._goals, self._seed = np.atleast_2d(np.asarray(goal, dtype=float)), seed
+        self._goals, self._seed = checked(goal, 2, "goal"), own_seeds(seed)
         self._controller: WaypointController | None = None
 
     def act(self, obs: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch 2"]:
         """Return the actions towards the next waypoints.
 
         Raises:
-            InputError: if goals or seeds are not as many as the observations, or the batch changed since ``reset``.
+            InputError: if goals or seeds are not as many as the observations, the batch changed since ``reset``, or
+                an observation has another size or is not finite.
         """
         if self._goals is None:
             raise RuntimeError("reset(goal, seed) the waypoint agent before it acts")
-        observations = np.atleast_2d(obs)  # (batch, 4)
+        observations = checked(obs, 4, "observation")
         actions = self._controller_of(len(observations)).act(observations[:, :2], observations[:, 2:])
         return actions.astype(np.float32).reshape(*np.shape(obs)[:-1], 2)
 
     def _controller_of(self, batch: int) -> WaypointController:
         """Return the controller of ``batch`` balls, made when they first act; a single goal is the goal of all."""
-        if self._controller is None and len(self._goals) == 1:
-            self._goals = self._goals.repeat(batch, axis=0)
-        if len(self._goals) != batch:
-            raise InputError(f"{batch} observations do not fit {len(self._goals)} goals; call reset() for a new batch.")
+        goals = self._goals
+        if self._controller is None and len(goals) == 1:
+            goals = goals.repeat(batch, axis=0)
+        if len(goals) != batch:
+            raise InputError(f"{batch} observations do not fit {len(goals)} goals; call reset() for a new batch.")
         if self._controller is None:
-            self._controller = WaypointController(self._layout, batch, episode_seeds(self._seed, batch))
-            self._controller.reset(self._goals)
+            controller = WaypointController(self._layout, batch, episode_seeds(self._seed, batch))
+            controller.reset(goals)
+            self._goals, self._controller = goals, controller
         return self._controller
 
 

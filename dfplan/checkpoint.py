@@ -11,7 +11,7 @@ from safetensors.torch import save
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
-from dfplan.envs.files import replaced
+from dfplan.envs.files import write_whole
 
 FORMAT = "dfplan-1"
 FILE_NAME = "model.safetensors"
@@ -27,8 +27,7 @@ def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict, half:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         weights |= {name: weights[name].half() for name, _ in model.named_parameters()}
-    with replaced(path) as unfinished:
-        unfinished.write_bytes(save(weights, metadata))
+    write_whole(path, save(weights, metadata))
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
@@ -59,7 +58,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
     """Return the model, in evaluation mode on ``device``, and the info it was saved with.
 
     Raises:
-        InputError: if the file is truncated, or not a checkpoint of dfplan, or one of another format.
+        InputError: if the file is truncated, or not a checkpoint of dfplan, or one of another format, or if its
+            numbers are not finite as float32 or its standard deviations not above 0.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -80,6 +80,19 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip().rstrip(".")
         raise InputError(f"the weights in {path} do not fit the configuration stored with them: {reason}.") from error
-    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
-        raise InputError(f"{path} holds weights that are not finite.")
+    _check_numbers(path, model)
     return model.eval().requires_grad_(False).to(device), info
+
+
+def _check_numbers(path: str | Path, model: DiffusionForcing) -> None:
+    """Raise ``InputError`` unless the model can compute with its numbers, as they are once they have been loaded.
+
+    A file may hold numbers that are finite in its own type and not in the model's.
+    """
+    if not all(torch.isfinite(numbers).all() for numbers in (*model.state_dict().values(), model.alpha_bar)):
+        raise InputError(f"{path} holds weights or statistics that are not finite in float32; train or copy it anew.")
+    if not (model.codec.std > 0).all():
+        raise InputError(
+            f"{path} holds standard deviations of the data of which one is {model.codec.std.min().item():g} in float32 "
+            "and not above 0; train or copy it anew."
+        )

@@ -7,6 +7,7 @@ one, and several processes (``torchrun ... -m dfplan.training``) draw the same b
 
 import copy
 import importlib
+import io
 import json
 import math
 import time
@@ -25,7 +26,7 @@ from dfplan.devices import bfloat16_pays
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.distributed import ALONE, Processes
 from dfplan.envs.errors import InputError
-from dfplan.envs.files import replaced
+from dfplan.envs.files import write_whole
 from dfplan.levels import draw_levels
 from dfplan.loss import LOSS_WEIGHTS
 from dfplan.tokens import FIRST_PLANNED, Statistics
@@ -192,10 +193,10 @@ class Trainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with replaced(self.output / STATE_NAME) as unfinished:
-            torch.save(state, unfinished)
-        with replaced(self.output / RECIPE_NAME) as unfinished:
-            unfinished.write_text(json.dumps(asdict(self.recipe), indent=2))
+        image = io.BytesIO()  # torch does not raise an OSError where a disk is full
+        torch.save(state, image)
+        write_whole(self.output / STATE_NAME, image.getbuffer())
+        write_whole(self.output / RECIPE_NAME, json.dumps(asdict(self.recipe), indent=2).encode())
         info = {"env_id": self.recipe.env_id, "step": self.step, "demonstrations": self.config.demonstrations}
         save_checkpoint(self.output / FILE_NAME, self.ema, info)
 

@@ -5,6 +5,7 @@ A data set is a dictionary of arrays with D4RL's keys, see ``demonstrations.COLU
 
 import contextlib
 import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from dfplan.envs.demonstrations import COLUMNS, DATASET_NOISE, Dataset, generate
 from dfplan.envs.errors import InputError
-from dfplan.envs.files import replaced
+from dfplan.envs.files import write_whole
 from dfplan.envs.layouts import Layout, maze_layout
 
 __all__ = ["DATASET_ROWS", "cache_folder", "generate", "load_dataset", "read_hdf5", "write_hdf5"]
@@ -22,6 +23,7 @@ DATASET_ROWS = {"open": 1_000_000, "umaze": 1_000_000, "medium": 2_000_000, "lar
 DATASET_ROWS |= {f"eval-{name}": DATASET_ROWS[name] for name in ("umaze", "medium", "large")}
 CUSTOM_DATASET_ROWS = 1_000_000
 CACHE_VERSION = 1  # to be raised when generated data change
+DIGEST = "sha256"  # the attribute of a written file that tells the digest of its columns
 
 
 def load_dataset(
@@ -59,12 +61,17 @@ def load_dataset(
 def write_hdf5(path: str | Path, dataset: Dataset) -> None:
     """Write a data set in D4RL's format; a file of that name is replaced once all is written, or else left alone.
 
+    The file is made in memory first. HDF5 does not always report that a disk is full, and may crash there.
+
     Raises:
         InputError: if the file cannot be written.
     """
-    with replaced(path) as unfinished, h5py.File(unfinished, "w") as file:
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
         for key, column in dataset.items():
             file.create_dataset(key, data=column)
+        file.attrs[DIGEST] = _digest(dataset)
+    write_whole(path, image.getbuffer())
 
 
 def read_hdf5(path: str | Path) -> Dataset:
@@ -112,11 +119,34 @@ def _generated_or_kept(layout: Layout, rows: int, seed: int, progress: bool) -> 
     walls = hashlib.sha256("\n".join(layout.rows).encode()).hexdigest()[:8]
     name = f"maze2d-{layout.name}-{walls}-rows{rows}-noise{DATASET_NOISE}-seed{seed}-v{CACHE_VERSION}.hdf5"
     with contextlib.suppress(InputError, OSError, RuntimeError):  # nothing kept, no home, damaged: it is made anew
-        return read_hdf5(cache_folder() / name)
+        return _read_whole(cache_folder() / name, rows)
     dataset = generate(layout, rows, seed=seed, progress=progress)
     with contextlib.suppress(InputError, OSError, RuntimeError):  # what cannot be kept costs time, nothing else
         write_hdf5(cache_folder() / name, dataset)
     return dataset
+
+
+def _read_whole(path: Path, rows: int) -> Dataset:
+    """Return the data set in a file that ``write_hdf5`` wrote, once it is known to have all its rows as written.
+
+    Raises:
+        InputError: if the file cannot be used, has another number of rows, or its columns are not those written.
+    """
+    dataset = read_hdf5(path)
+    with h5py.File(path, "r") as file:
+        written = file.attrs.get(DIGEST)
+    if len(dataset["observations"]) != rows or _digest(dataset) != written:
+        raise InputError(f"{path} does not hold the {rows} rows that were written to it; remove it.")
+    return dataset
+
+
+def _digest(dataset: Dataset) -> str:
+    """Return a digest of all numbers of a data set."""
+    digest = hashlib.sha256()
+    for key in sorted(dataset):
+        digest.update(key.encode())
+        digest.update(np.ascontiguousarray(dataset[key]).data)
+    return digest.hexdigest()
 
 
 def _from_d4rl_package(layout: Layout) -> Dataset:

@@ -1,5 +1,6 @@
 """Writes files so that a failed run never leaves half of one or destroys an older one."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from dfplan.envs.errors import InputError
 def replaced(path: str | Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to, which takes the place of ``path`` only if the block succeeds.
 
+    The new file is on the disk before it takes that place: a full disk may say so no sooner than that.
+
     Raises:
         InputError: if the file, or the folders above it, cannot be written.
     """
@@ -20,10 +23,35 @@ def replaced(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=path.parent) as folder:
-            yield Path(folder) / path.name
-            os.replace(Path(folder) / path.name, path)
+            unfinished = Path(folder) / path.name
+            yield unfinished
+            sync(unfinished)
+            os.replace(unfinished, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def write_whole(path: str | Path, content: bytes | memoryview) -> None:
+    """Write a file that takes the place of ``path`` only once it has been read back and is equal to ``content``.
+
+    Raises:
+        InputError: if the file, or the folders above it, cannot be written.
+    """
+    with replaced(path) as unfinished:
+        unfinished.write_bytes(content)
+        sync(unfinished)
+        if unfinished.read_bytes() != content:
+            raise OSError(errno.EIO, "the disk does not return what was written to it")
+
+
+def sync(file: Path) -> None:
+    """Wait until the content of ``file`` is on the disk.
+
+    Raises:
+        OSError: if it cannot get there.
+    """
+    with open(file, "rb+") as opened:
+        os.fsync(opened.fileno())
 
 
 @contextmanager

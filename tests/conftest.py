@@ -1,6 +1,8 @@
 """Small models that all tests share; one thread each, so that a test run leaves the machine usable."""
 
 import os
+import resource
+from contextlib import contextmanager
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -41,3 +43,19 @@ def tiny_dataset() -> dict[str, np.ndarray]:
         "timeouts": np.zeros(50, bool),
         "infos/goal": np.repeat(np.array([[2.9, 1.0], [1.9, 1.0]], np.float32), [30, 20], axis=0),
     }
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file can grow beyond ``size`` bytes, as on a full disk."""
+
+    @contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

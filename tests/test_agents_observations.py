@@ -15,12 +15,18 @@ def test_one_observation_gets_a_batch_axis_and_a_batch_keeps_its_own():
     [
         (np.zeros(2), r"expects observations of shape \(3,\)"),
         ([1, np.inf, 0], "not finite"),
+        ([1, 1e39, 0], "too large for float32"),
         ("north", "not an array"),
     ],
 )
 def test_what_is_no_observation_is_answered_in_a_sentence(value, message):
     with pytest.raises(InputError, match=message):
         checked(value, 3, "observation")
+
+
+def test_what_is_checked_is_a_copy_whatever_its_type():
+    for given in (np.zeros((2, 3)), np.zeros(3), np.zeros(3, np.float32)):
+        assert not np.shares_memory(checked(given, 3, "observation"), given)
 
 
 def test_a_dictionary_is_taken_apart_and_anything_else_has_no_goal():

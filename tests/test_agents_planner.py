@@ -231,11 +231,15 @@ def test_looking_at_a_plan_changes_nothing_and_shows_what_act_will_follow(agent)
 
 
 def test_a_scheduling_matrix_of_the_users_own_serves_a_whole_episode(tiny_model):
-    own = np.array([[100] * 4, [50] * 4, [0] * 4])
+    own = np.array([[100, 100, 100, 100], [50, 60, 70, 80], [0, 0, 0, 0]])
     agent = DFPlanner(tiny_model, PlannerConfig(schedule=own, open_loop_horizon=3))
     agent.reset(goal=GOAL, seed=0, num_steps=8)
-    for _ in range(8):
-        agent.act(START)
+    for step in range(8):
+        levels = [row_levels.tolist() for _, row_levels in agent.plan(START, keep_rows=True).rows]
+        num_tokens = -(-(8 - step) // 2)  # what is left of the episode, two steps a token
+        assert levels == own[:, :num_tokens].repeat(2, axis=1).tolist()
+        assert (np.abs(agent.act(START)) <= 1).all()
+    assert len(agent.plan_seconds) == 3
 
 
 def test_a_dictionary_that_lacks_a_key_is_answered_in_a_sentence(agent):

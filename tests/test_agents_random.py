@@ -34,3 +34,24 @@ def test_a_batch_that_changes_without_reset_is_an_error():
     agent.act(np.zeros((2, 4)))
     with pytest.raises(InputError, match="2 to 3"):
         agent.act(np.zeros((3, 4)))
+
+
+def test_seeds_may_be_overwritten_after_the_reset():
+    agent, seeds = RandomAgent(), np.array([3, 4])
+    agent.reset(seed=seeds)
+    expected = agent.act(np.zeros((2, 4)))
+    agent.reset(seed=seeds)
+    seeds[:] = 9
+    np.testing.assert_array_equal(agent.act(np.zeros((2, 4))), expected)
+
+
+def test_a_refused_call_draws_no_action():
+    agent = RandomAgent()
+    agent.reset(seed=[3, 4])
+    expected = [agent.act(np.zeros((2, 4))) for _ in range(2)]
+    agent.reset(seed=[3, 4])
+    for actions in expected:
+        for wrong in (np.zeros((3, 4)), np.zeros(4), np.zeros((2, 3, 4))):
+            with pytest.raises(InputError):
+                agent.act(wrong)
+        np.testing.assert_array_equal(agent.act(np.zeros((2, 4))), actions)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dfplan.agents.seeds import episode_seeds
+from dfplan.agents.seeds import episode_seeds, own_seeds
 from dfplan.envs.errors import InputError
 
 
@@ -22,3 +22,12 @@ def test_no_seed_is_another_one_each_time():
 def test_seeds_of_another_count_than_episodes_are_an_error_with_both_numbers():
     with pytest.raises(InputError, match="3 observations do not fit 2 seeds"):
         episode_seeds([1, 2], batch=3)
+
+
+def test_own_seeds_are_a_copy_and_fixed_once_there_are_none():
+    given = np.array([1, 2])
+    kept = own_seeds(given)
+    given[:] = 9
+    assert kept.tolist() == [1, 2] and own_seeds(3) == 3
+    fresh = own_seeds(None)
+    assert episode_seeds(fresh, 2) == episode_seeds(fresh, 2) and fresh != own_seeds(None)

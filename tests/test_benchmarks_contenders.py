@@ -98,6 +98,35 @@ def test_the_waypoint_agent_asks_for_its_goal_and_for_a_reset_when_the_batch_cha
         agent.act(np.repeat([[3.0, 1.0, 0.0, 0.0]], 2, axis=0))
 
 
+def test_goals_and_seeds_of_the_waypoint_agent_may_be_overwritten_after_the_reset():
+    agent, obs = WaypointAgent("umaze"), np.repeat([[3.0, 1.0, 0.0, 0.0]], 2, axis=0)
+    goals, seeds = np.ones((2, 2)), np.array([3, 4])
+    agent.reset(goal=goals, seed=seeds)
+    expected = [agent.act(obs) for _ in range(3)]
+    agent.reset(goal=goals, seed=seeds)
+    goals[:], seeds[:] = 3.0, 9
+    np.testing.assert_array_equal([agent.act(obs) for _ in range(3)], expected)
+
+
+@pytest.mark.parametrize("goals", [np.ones(2), np.ones((2, 2))])
+def test_a_refused_call_of_the_waypoint_agent_changes_nothing(goals):
+    agent, obs = WaypointAgent("umaze"), np.repeat([[3.0, 1.0, 0.0, 0.0]], 2, axis=0)
+    agent.reset(goal=goals, seed=[3, 4])
+    expected = [agent.act(obs) for _ in range(3)]
+    agent.reset(goal=goals, seed=[3, 4])
+    for actions in expected:
+        for wrong in (np.repeat(obs[:1], 3, axis=0), obs[0], obs * np.nan, obs[None]):
+            with pytest.raises(InputError):
+                agent.act(wrong)
+        np.testing.assert_array_equal(agent.act(obs), actions)
+
+
+@pytest.mark.parametrize("goal", [[1.0], [np.nan, 1.0], "north"])
+def test_a_goal_that_is_no_position_is_answered_by_the_waypoint_agent_in_a_sentence(goal):
+    with pytest.raises(InputError, match="goal"):
+        WaypointAgent("umaze").reset(goal=goal)
+
+
 def test_a_checkpoint_of_other_sizes_is_an_error_with_both_sizes(tiny_config, tmp_path):
     model = DiffusionForcing(replace(tiny_config, observation_dim=6, action_dim=3))
     save_checkpoint(tmp_path / "large.safetensors", model, {})

@@ -2,7 +2,8 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from dfplan.checkpoint import FILE_NAME, SHIPPED, find_checkpoint, load_checkpoint, save_checkpoint
 from dfplan.envs.errors import InputError
@@ -71,6 +72,15 @@ def test_a_failed_save_keeps_the_file_that_was_there(tiny_model, tmp_path):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoint_that_was_there(tiny_model, tmp_path, full_disk):
+    path = tmp_path / FILE_NAME
+    save_checkpoint(path, tiny_model, {})
+    before = path.read_bytes()
+    with full_disk(len(before) - 1), pytest.raises(InputError, match=rf"cannot write .*{FILE_NAME}: .*large"):
+        save_checkpoint(path, tiny_model, {"step": 2})
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("maze", ["umaze", "medium", "large"])
 def test_a_checkpoint_below_ten_megabytes_ships_for_each_maze_with_its_card(maze):
     path = find_checkpoint(f"maze2d-{maze}")
@@ -93,3 +103,27 @@ def test_weights_that_are_not_finite_are_refused(tiny_model, tmp_path):
     save_checkpoint(tmp_path / FILE_NAME, tiny_model, {})
     with pytest.raises(InputError, match="not finite"):
         load_checkpoint(tmp_path / FILE_NAME)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "value", "message"),
+    [
+        ("mean", 1e300, "not finite in float32"),
+        ("std", 1e300, "not finite in float32"),
+        ("std", float("nan"), "not finite in float32"),
+        ("std", 1e-300, "one is 0 in float32 and not above 0"),
+        ("std", 0.0, "one is 0 in float32 and not above 0"),
+        ("std", -2.0, "one is -2 in float32 and not above 0"),
+    ],
+)
+def test_statistics_are_checked_as_the_model_will_use_them(tiny_model, tmp_path, statistic, value, message):
+    path = tmp_path / FILE_NAME
+    save_checkpoint(path, tiny_model, {})
+    weights = load_file(path)
+    weights[f"codec.{statistic}"] = weights[f"codec.{statistic}"].double()
+    weights[f"codec.{statistic}"][3] = value
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(weights, path, metadata)
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(path)

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -73,6 +74,17 @@ def test_the_row_after_a_new_goal_repeats_the_observation_as_d4rl_does(umaze):
     assert (np.flatnonzero(differs) == repeated).all()
 
 
+@pytest.mark.parametrize("maze", ["umaze", "large"])
+def test_rows_recorded_by_d4rl_have_the_rewards_timeouts_and_repeated_rows_of_generated_ones(maze):
+    rows = read_hdf5(Path(__file__).parent / "data" / f"maze2d-{maze}-100rows.hdf5")
+    distance = np.linalg.norm(rows["observations"][:, :2] - LAYOUTS[maze].goal, axis=1)
+    assert (rows["rewards"] == (distance <= 0.5)).all() and 0 < rows["rewards"].mean() < 1
+    changes = (rows["infos/goal"][1:] != rows["infos/goal"][:-1]).any(axis=1)
+    assert (rows["timeouts"][:-1] == changes).all() and changes.any()
+    state = np.concatenate([rows["infos/qpos"], rows["infos/qvel"]], axis=1)
+    assert ((state != rows["observations"]).any(axis=1)[1:] == changes).all()
+
+
 def test_recorded_actions_lead_from_state_to_state(umaze):
     state = np.concatenate([umaze["infos/qpos"], umaze["infos/qvel"]], axis=1).astype(np.float64)
     stepped = PointMassPhysics(LAYOUTS["umaze"]).step(state[:999], umaze["actions"][:999])
@@ -108,6 +120,16 @@ def test_a_failed_write_leaves_the_old_file(small, tmp_path):
     with pytest.raises(TypeError):
         write_hdf5(tmp_path / "data.hdf5", {**small, "actions": object()})
     assert (tmp_path / "data.hdf5").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["data.hdf5"]
+
+
+def test_a_full_disk_is_an_input_error_and_leaves_the_old_file(small, tmp_path, full_disk):
+    write_hdf5(tmp_path / "data.hdf5", small)
+    larger = generate("umaze", 2000)
+    for size in (5_000, 60_000, 100_000):  # of some 124,000
+        with full_disk(size), pytest.raises(InputError, match="cannot write"):
+            write_hdf5(tmp_path / "data.hdf5", larger)
+    assert len(read_hdf5(tmp_path / "data.hdf5")["actions"]) == 50
     assert [path.name for path in tmp_path.iterdir()] == ["data.hdf5"]
 
 
@@ -159,6 +181,28 @@ def test_a_damaged_copy_is_made_anew(cache):
     assert (load_dataset("umaze", rows=100)["actions"] == first["actions"]).all()
 
 
+def test_a_copy_whose_numbers_have_changed_is_made_anew(cache):
+    first = load_dataset("umaze", rows=100)
+    with h5py.File(next(cache.iterdir()), "r+") as file:
+        file["actions"][50:] = 0  # as a disk leaves what it lost
+    for _ in range(2):
+        assert (load_dataset("umaze", rows=100)["actions"] == first["actions"]).all()
+    assert (read_hdf5(next(cache.iterdir()))["actions"] == first["actions"]).all()
+
+
+def test_a_copy_with_another_number_of_rows_than_its_name_tells_is_made_anew(cache):
+    load_dataset("umaze", rows=100)
+    kept = next(cache.iterdir())
+    write_hdf5(kept, generate("umaze", 99))
+    assert len(load_dataset("umaze", rows=100)["actions"]) == len(read_hdf5(kept)["actions"]) == 100
+
+
+def test_a_full_disk_keeps_no_copy_and_costs_nothing_else(cache, full_disk):
+    with full_disk(60_000):
+        dataset = load_dataset("umaze", rows=2000)
+    assert len(dataset["actions"]) == 2000 and not any(cache.iterdir())
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DFPLAN_CACHE", str(tmp_path / "file" / "cache"))
@@ -205,6 +249,14 @@ def test_the_command_ends_with_status_two_on_a_mistake_and_writes_nothing(tmp_pa
     assert ending.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+
+
+def test_the_command_ends_with_status_two_on_a_full_disk_and_leaves_nothing(tmp_path, monkeypatch, capsys, full_disk):
+    with full_disk(60_000), pytest.raises(SystemExit) as ending:
+        run_command(monkeypatch, "maze2d-umaze", "--rows", 2000, "--output", tmp_path / "umaze.hdf5")
+    out, err = capsys.readouterr()
+    assert ending.value.code == 2 and "wrote" not in out and "cannot write" in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_leaves_a_file_that_exists_alone(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dfplan.envs.datasets import read_hdf5
-from dfplan.envs.layouts import LAYOUTS
+from dfplan.envs.layouts import LAYOUTS, Layout
 from dfplan.envs.physics import BALL_RADIUS, PointMassPhysics
 
 GOLDEN_TOLERANCE = 2e-5
@@ -18,15 +18,34 @@ def umaze():
     return PointMassPhysics(LAYOUTS["umaze"])
 
 
+def recorded(file):
+    """Return states and actions that D4RL recorded, row after row; rows of tests/data, or of a folder with more."""
+    if file.endswith("-first20k.hdf5"):
+        folder = os.environ.get("DFPLAN_D4RL_ROWS")
+        if not folder:
+            pytest.skip("DFPLAN_D4RL_ROWS names no folder with 20,000 rows recorded by D4RL")
+    else:
+        folder = Path(__file__).parent / "data"
+    rows = read_hdf5(Path(folder) / file)
+    return np.concatenate([rows["infos/qpos"], rows["infos/qvel"]], axis=1).astype(np.float64), rows["actions"]
+
+
+@pytest.mark.parametrize("rows", ["100rows", "sparse-v1-first20k"])
 @pytest.mark.parametrize("maze", ["umaze", "large"])
-def test_every_recorded_d4rl_transition_is_reproduced(maze):
-    folder = os.environ.get("DFPLAN_D4RL_ROWS")
-    if not folder:
-        pytest.skip("DFPLAN_D4RL_ROWS names no folder with rows recorded by D4RL")
-    rows = read_hdf5(Path(folder) / f"maze2d-{maze}-sparse-v1-first20k.hdf5")
-    states = np.concatenate([rows["infos/qpos"], rows["infos/qvel"]], axis=1).astype(np.float64)
-    stepped = PointMassPhysics(LAYOUTS[maze]).step(states[:-1], rows["actions"][:-1])
+def test_every_recorded_d4rl_transition_is_reproduced(maze, rows):
+    states, actions = recorded(f"maze2d-{maze}-{rows}.hdf5")
+    stepped = PointMassPhysics(LAYOUTS[maze]).step(states[:-1], actions[:-1])
     assert np.abs(stepped - states[1:]).max() < GOLDEN_TOLERANCE
+
+
+@pytest.mark.parametrize("maze", ["umaze", "large"])
+def test_the_recorded_rows_hold_a_contact_that_physics_without_walls_misses(maze):
+    states, actions = recorded(f"maze2d-{maze}-100rows.hdf5")
+    assert len(states) == 100
+    middle = np.concatenate([np.full((99, 2), 5.5), states[:-1, 2:]], axis=1)  # far from all walls of a large room
+    room = PointMassPhysics(Layout("\n".join(["#" * 12, *["#" + " " * 10 + "#"] * 9, "#G" + " " * 9 + "#", "#" * 12])))
+    missed = np.abs(room.step(middle, actions[:-1])[:, 2:] - states[1:, 2:]).max(axis=1) > 0.1
+    assert 1 <= missed.sum() <= 3
 
 
 def test_a_push_accelerates_by_force_over_mass_less_damping(umaze):

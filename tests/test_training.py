@@ -69,6 +69,21 @@ def test_the_averaged_weights_follow_the_trained_ones(recipe, tiny_dataset, tmp_
     torch.testing.assert_close(weights(trainer.ema) - before, (1 - decay) * moved, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [0, 1_000, 50_000])
+def test_a_full_disk_is_one_sentence_and_the_run_resumes_from_the_state_before(
+    recipe, tiny_dataset, tmp_path, full_disk, size
+):
+    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
+    trainer.save()
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    trainer.update()
+    with full_disk(size), pytest.raises(InputError, match=r"cannot write .*state\.pt"):
+        trainer.save()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
+    trainer.resume()
+    assert trainer.step == 0
+
+
 def test_measuring_the_throughput_leaves_the_run_as_it_was(recipe, tiny_dataset, tmp_path):
     trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
     before = weights(trainer.model).clone()
