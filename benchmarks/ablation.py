@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dfplan.benchmarks.estimates import estimates
 from dfplan.benchmarks.evaluation import Evaluation
 from dfplan.benchmarks.figures import save_figure
 from dfplan.benchmarks.outputs import own_folder
-from dfplan.benchmarks.report import COLUMNS, estimates, processor, versions
+from dfplan.benchmarks.report import COLUMNS, processor, versions
 from dfplan.benchmarks.statistics import Estimate, json_safe
 from dfplan.config import Recipe
 from dfplan.devices import find_device

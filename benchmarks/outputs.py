@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dfplan.benchmarks.estimates import SCORES, arrivals, estimates, normalized_by_seed
 from dfplan.benchmarks.evaluation import Evaluation, episode_seeds
 from dfplan.benchmarks.figures import executed_paths, save_figure
-from dfplan.benchmarks.report import SCORES, arrivals, estimates, normalized_by_seed, report, versions
+from dfplan.benchmarks.report import report, versions
 from dfplan.benchmarks.statistics import Estimate, bootstrap, json_safe, quantiles
 from dfplan.envs.errors import InputError
 from dfplan.envs.files import replaced_together, writable_folder

@@ -13,10 +13,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.benchmarks.estimates import arrivals
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, backbone_name, evaluated_agents, flag, write_card
-from dfplan.benchmarks.report import arrivals
 from dfplan.checkpoint import FILE_NAME
 from dfplan.config import BACKBONE_SETTINGS, DEMONSTRATIONS, PRECISIONS, RECIPES, RECORDED_RECIPES, Recipe
 from dfplan.devices import find_device

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from dfplan.benchmarks import outputs
+from dfplan.benchmarks.estimates import estimates
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
 from dfplan.benchmarks.model_card import model_card
 from dfplan.benchmarks.outputs import check_output, results, write_results
-from dfplan.benchmarks.report import INTERVALS, estimates, report, scores_table, table
+from dfplan.benchmarks.report import INTERVALS, report, scores_table, table
 from dfplan.config import RECIPES
 from dfplan.envs.errors import InputError
 from dfplan.envs.scores import episode_scores
