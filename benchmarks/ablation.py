@@ -4,7 +4,6 @@ An ablation is a function ``study(settings, run) -> Findings``; ``main`` makes a
 """
 
 import hashlib
-import json
 import os
 import shlex
 from collections.abc import Callable
@@ -15,20 +14,22 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dfplan.benchmarks.estimates import estimates
 from dfplan.benchmarks.evaluation import Evaluation
 from dfplan.benchmarks.figures import save_figure
-from dfplan.benchmarks.outputs import own_folder
-from dfplan.benchmarks.report import COLUMNS, estimates, processor, versions
-from dfplan.benchmarks.statistics import Estimate, json_safe
+from dfplan.benchmarks.provenance import code_digests
+from dfplan.benchmarks.report import COLUMNS, processor, versions
+from dfplan.benchmarks.run_folder import RunFolder, add_output_arguments, claimed, folder_name
+from dfplan.benchmarks.statistics import Estimate
 from dfplan.config import Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import CommandParser, exit_two_on_input_error, seed_number
-from dfplan.envs.files import replaced_together, writable_folder
+from dfplan.envs.files import writable_folder
 from dfplan.training import STATE_NAME, Trainer, saved_recipe
 
 FORMAT = 1  # of results.json
-REPORT, RESULTS = "report.md", "results.json"
+REPORT = "report.md"
 MODELS = "models"  # sub-folder of small models; not part of the results
 FORMATS = {title: spec for title, spec in COLUMNS.values()}
 NUMBER = ".4g"  # format of a column that is not in FORMATS
@@ -95,7 +96,7 @@ def _command(
         parser.add_argument(f"--{variant.flag}", action="store_true", help=variant.help)
     parser.add_argument("--quick", action="store_true", help="a small version, under two minutes on two cores")
     parser.add_argument("--seed", type=seed_number, default=0, help="decides everything random")
-    parser.add_argument("--output", type=Path, help="folder for the results instead of dfplan-bench/NAME")
+    add_output_arguments(parser, "dfplan-bench/NAME and what is asked for instead of the defaults")
     parser.add_argument("--device", default="auto", help="where networks run: auto, cpu, cuda, ...")
     arguments = parser.parse_args()
     find_device(arguments.device)
@@ -103,26 +104,32 @@ def _command(
         name, study, full, quick = f"{name}_{variant.flag}", variant.study, variant.full, variant.quick
         words += [f"--{variant.flag}"]
     settings = quick if arguments.quick else full
-    folder = arguments.output or Path("dfplan-bench") / name
-    own_folder(folder, (RESULTS, REPORT), "this ablation", lambda contents: contents.get("ablation") == name)
+    flags = [] if variant is None else [variant.flag]  # in the name already
+    folder = arguments.output or Path("dfplan-bench") / folder_name(name, parser, arguments, flags)
     run = Run(arguments.seed, arguments.device, folder)
-    findings = study(settings, run)
     words += ["--quick"] if arguments.quick else []
     words += ["--seed", str(run.seed)] if run.seed else []
-    write_findings(run.output, name, findings, {"command": shlex.join(words), "settings": asdict(settings)})
+    made_by = {"command": shlex.join(words), "settings": asdict(settings)}
+    asked = {"command": name, "seed": run.seed, "device": run.device, "settings": asdict(settings)}
+    with claimed(folder, asked, _modules(words[2], study), arguments.overwrite) as claim:
+        findings = study(settings, run)
+        write_findings(claim, name, findings, made_by)
     for title, rows in findings.tables.items():
         print(f"\n{title}\n\n{markdown_table(rows)}")
     print(f"\nwritten to {run.output}")
 
 
-def write_findings(folder: Path, name: str, findings: Findings, made_by: dict[str, Any]) -> None:
+def _modules(command: str, study: Callable) -> list[str]:
+    """Return the modules whose code makes a study's numbers: the study's own, and this one, which trains for it."""
+    return [command if study.__module__ == "__main__" else study.__module__, "dfplan.benchmarks.ablation"]
+
+
+def write_findings(folder: RunFolder, name: str, findings: Findings, made_by: dict[str, Any]) -> None:
     """Write ``results.json``, ``report.md`` and the figures; ``made_by`` has the command and its settings."""
     machine = {"versions": versions(), "processor": processor(), "cores": os.cpu_count()}
     tables = {title: [_json_row(row) for row in rows] for title, rows in findings.tables.items()}
     contents = {"format": FORMAT, "ablation": name} | made_by | machine | {"tables": tables}
-    with replaced_together(folder) as unfinished:
-        text = json.dumps(json_safe(contents), indent=2, allow_nan=False)
-        (unfinished / RESULTS).write_text(text + "\n", encoding="utf-8")
+    with folder.replaced(contents) as unfinished:
         (unfinished / REPORT).write_text(_report(name, findings, made_by), encoding="utf-8")
         for stem, figure in findings.figures.items():
             save_figure(figure, unfinished / f"{stem}.png")
@@ -138,10 +145,12 @@ def score_row(evaluation: Evaluation) -> Row:
 def small_model(recipe: Recipe, dataset: dict[str, np.ndarray], run: Run, name: str) -> DiffusionForcing:
     """Return a model trained by ``recipe``, continuing or reusing what the same recipe on the same data left behind.
 
-    In float32, so that results do not depend on which precision a timing prefers.
+    What other code has left behind is not reused. In float32, so that results do not depend on which precision a
+    timing prefers.
     """
     recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(dataset[key]).tobytes() for key in sorted(dataset)))
+    digest.update(repr(code_digests("dfplan.training")).encode())
     folder = writable_folder(run.output / MODELS / f"{name}-{digest.hexdigest()[:8]}")
     trainer = Trainer(recipe, dataset, folder, find_device(run.device))
     if (folder / STATE_NAME).exists() and saved_recipe(folder) == recipe:

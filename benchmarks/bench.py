@@ -5,6 +5,7 @@
 
 import shlex
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 
 from dfplan.agents.controllers import CONTROLLERS
@@ -18,13 +19,18 @@ from dfplan.benchmarks.contenders import (
     make_contenders,
 )
 from dfplan.benchmarks.evaluation import Conditions, evaluate
-from dfplan.benchmarks.outputs import check_output, write_results
+from dfplan.benchmarks.outputs import write_results
 from dfplan.benchmarks.report import counted_episodes, table
+from dfplan.benchmarks.run_folder import add_output_arguments, claimed, folder_name
 from dfplan.distributed import launched, one_voice, own_device
 from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, positive_integer
 from dfplan.envs.layouts import maze_name
+from dfplan.loaded import recorded_checkpoints
 
 DEFAULT_AGENTS = "planner,policy,waypoint"
+MODULE = "dfplan.benchmarks.bench"
+# Settings that decide about the numbers; the checkpoint does by its contents, not by its name.
+DECISIVE = ("agents", "episodes", "seed", "seeds", "goal", "preset", "controller", "device")
 
 
 @exit_two_on_input_error
@@ -41,18 +47,22 @@ def main() -> None:
         own_device(arguments.device),
         arguments.preset,
     )
-    contenders = make_contenders(agents, options)
-    output = check_output(arguments.output or Path("dfplan-bench") / f"maze2d-{maze}")
+    with recorded_checkpoints() as checkpoints:
+        contenders = make_contenders(agents, options)
+    asked = {"command": "dfplan-bench", "maze": maze} | {name: getattr(arguments, name) for name in DECISIVE}
+    folder = arguments.output or Path("dfplan-bench") / folder_name(f"maze2d-{maze}", _parser(), arguments, ["maze"])
     processes = launched()
-    with processes.connected():
-        evaluations = {
-            name: evaluate(agent, conditions, name, processes=processes) for name, agent in contenders.items()
-        }
-    if processes.is_first:
-        configs = {name: described_config(agent) for name, agent in contenders.items()}
-        write_results(output, evaluations, configs, reproducing_command(arguments, maze))
-        title = f"{conditions.env_id}, {conditions.goal} goal, {counted_episodes(conditions)}"
-        print(f"\n{title}; 95% intervals in brackets\n\n{table(evaluations)}\n\nwritten to {output}")
+    claim = claimed(folder, asked | {"agents": agents}, [MODULE], arguments.overwrite, checkpoints)
+    with claim if processes.is_first else nullcontext() as output:
+        with processes.connected():
+            evaluations = {
+                name: evaluate(agent, conditions, name, processes=processes) for name, agent in contenders.items()
+            }
+        if processes.is_first:
+            configs = {name: described_config(agent) for name, agent in contenders.items()}
+            write_results(output, evaluations, configs, reproducing_command(arguments, maze))
+            title = f"{conditions.env_id}, {conditions.goal} goal, {counted_episodes(conditions)}"
+            print(f"\n{title}; 95% intervals in brackets\n\n{table(evaluations)}\n\nwritten to {folder}")
 
 
 def reproducing_command(arguments: Namespace, maze: str) -> str:
@@ -77,7 +87,7 @@ def _parser() -> CommandParser:
     )
     controllers = ", ".join(CONTROLLERS)
     parser.add_argument("--controller", help=f"from plans to actions, instead of the agent's own: {controllers}")
-    parser.add_argument("--output", type=Path, help="folder for the results instead of dfplan-bench/MAZE")
+    add_output_arguments(parser, "dfplan-bench/MAZE and what is asked for instead of the defaults")
     return parser
 
 

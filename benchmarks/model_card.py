@@ -9,6 +9,7 @@ from pathlib import Path
 from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate
+from dfplan.benchmarks.provenance import commit_in_words
 from dfplan.benchmarks.report import INTERVALS, processor, scores_table, versions
 from dfplan.config import RECIPES, RECORDED_RECIPES, ModelConfig, Recipe
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -83,7 +84,8 @@ def model_card(recipe: Recipe, evaluations: dict[str, Evaluation], command: str)
 Trained by `{command}`:
 {training.steps} updates of {training.batch_size} windows of {recipe.model.horizon} steps,
 from {training.rows or "all"} rows ({source}).
-Versions: {", ".join(f"{name} {number}" for name, number in versions().items())}; {processor()}, {os.cpu_count()} cores.
+Versions: {", ".join(f"{name} {number}" for name, number in versions().items())}; {processor()}, {os.cpu_count()} cores;
+{commit_in_words()}.
 
 ## Scores
 

@@ -1,61 +1,28 @@
 """Writes the files that a run leaves: ``results.json``, ``episodes.csv``, ``report.md`` and ``paths.png``."""
 
 import csv
-import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dfplan.benchmarks.estimates import SCORES, arrivals, estimates, normalized_by_seed
 from dfplan.benchmarks.evaluation import Evaluation, episode_seeds
 from dfplan.benchmarks.figures import executed_paths, save_figure
-from dfplan.benchmarks.report import SCORES, arrivals, estimates, normalized_by_seed, report, versions
+from dfplan.benchmarks.report import report, versions
+from dfplan.benchmarks.run_folder import RunFolder
 from dfplan.benchmarks.statistics import Estimate, bootstrap, json_safe, quantiles
-from dfplan.envs.errors import InputError
-from dfplan.envs.files import replaced_together, writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
 FORMAT = 1  # of results.json; raised when a reader of the old one would misread the new one
-FILES = ("results.json", "episodes.csv", "report.md", "paths.png")
-
-
-def check_output(folder: Path) -> Path:
-    """Return ``folder``, created where missing and found to be ours to write to.
-
-    Raises:
-        InputError: if it cannot be written, or holds a file of one of our names that no earlier run left there.
-    """
-    return own_folder(folder, FILES, "dfplan-bench", lambda contents: "format" in contents and "agents" in contents)
-
-
-def own_folder(folder: Path, names: Sequence[str], maker: str, is_ours: Callable[[dict[str, Any]], bool]) -> Path:
-    """Return ``folder``, created where missing and found to hold none of ``names`` but what an earlier run left.
-
-    Args:
-        folder: where results are to go.
-        names: files that a run writes.
-        maker: who writes them, for the message.
-        is_ours: says of the contents of ``results.json`` whether an earlier run of the maker wrote them.
-
-    Raises:
-        InputError: if it cannot be written, or holds such a file from somebody else.
-    """
-    writable_folder(folder)
-    present = [name for name in names if (folder / name).exists()]
-    if present and not is_ours(_earlier_results(folder / "results.json")):
-        raise InputError(f"{folder / present[0]} is not from {maker} and stays; choose another folder with --output.")
-    return folder
 
 
 def write_results(
-    folder: Path, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
+    folder: RunFolder, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
 ) -> None:
     """Write the four files; those of an earlier run are replaced once all of the new ones are complete."""
     layout = LAYOUTS[maze_name(next(iter(evaluations.values())).conditions.env_id)]
-    with replaced_together(folder) as unfinished:
-        text = json.dumps(results(evaluations, configs), indent=2, allow_nan=False)
-        (unfinished / "results.json").write_text(text + "\n", encoding="utf-8")
+    with folder.replaced(results(evaluations, configs)) as unfinished:
         (unfinished / "report.md").write_text(report(evaluations, command), encoding="utf-8")
         _write_episodes(unfinished / "episodes.csv", evaluations)
         save_figure(executed_paths(layout, evaluations), unfinished / "paths.png")
@@ -111,12 +78,3 @@ def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
                 positions = (f"{value:.6f}" for value in (*paths[row, 0], *goals[row]))
                 cells = ["" if np.isnan(value) else repr(value) for value in values]
                 writer.writerow([agent, seed, episode, *episode_seeds(seed, episode), *positions, *cells])
-
-
-def _earlier_results(path: Path) -> dict[str, Any]:
-    """Return what the file holds, nothing if it is no JSON object."""
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return contents if isinstance(contents, dict) else {}

@@ -1,6 +1,7 @@
 """Pictures of one plan, finished and while it is denoised.
 
-``python -m dfplan.benchmarks.plan_pictures maze2d-large --output DIR`` writes ``plan.png`` and ``denoising.gif``.
+``python -m dfplan.benchmarks.plan_pictures maze2d-large`` writes ``plan.png``, ``denoising.gif`` and ``results.json``,
+which says what was drawn.
 """
 
 from dataclasses import replace
@@ -8,13 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from dfplan.benchmarks.contenders import ContenderOptions, add_common_arguments, make_contenders
+from dfplan.benchmarks.contenders import ContenderOptions, add_common_arguments, described_config, make_contenders
 from dfplan.benchmarks.evaluation import Agent, Conditions, first_observation
 from dfplan.benchmarks.figures import denoising_animation, plan_over_maze, save_figure
+from dfplan.benchmarks.report import versions
+from dfplan.benchmarks.run_folder import add_output_arguments, claimed, folder_name
 from dfplan.envs.errors import CommandParser, exit_two_on_input_error, positive_integer
-from dfplan.envs.files import writable_folder
 from dfplan.envs.layouts import LAYOUTS, maze_name
+from dfplan.loaded import recorded_checkpoints
 
+FORMAT = 1  # of results.json
+MODULE = "dfplan.benchmarks.plan_pictures"
+DECISIVE = ("agent", "seed", "goal", "sampling_steps", "device")  # settings that decide about the plan
 PLANNERS = ("planner", "policy", "planner-mcg")
 MOST_FRAMES = 60  # of the animation; more rows than that are thinned out evenly
 
@@ -38,15 +44,20 @@ def write_plan_pictures(agent: Agent, conditions: Conditions, output: Path, name
 def main() -> None:
     """Run the command."""
     arguments = _parser().parse_args()
-    conditions = Conditions(
-        f"maze2d-{maze_name(arguments.maze)}-v1", episodes=1, seed=arguments.seed, goal=arguments.goal
-    )
+    maze = f"maze2d-{maze_name(arguments.maze)}"
+    conditions = Conditions(f"{maze}-v1", episodes=1, seed=arguments.seed, goal=arguments.goal)
     options = ContenderOptions(conditions.env_id, arguments.checkpoint, device=arguments.device)
-    agent = make_contenders([arguments.agent], options)[arguments.agent]
+    with recorded_checkpoints() as checkpoints:
+        agent = make_contenders([arguments.agent], options)[arguments.agent]
     agent.config = replace(agent.config, sampling_steps=arguments.sampling_steps)
-    output = writable_folder(arguments.output)
-    write_plan_pictures(agent, conditions, output, arguments.agent)
-    print(f"written to {output}: plan.png and denoising.gif")
+    asked = {"command": "plan_pictures", "maze": maze} | {name: getattr(arguments, name) for name in DECISIVE}
+    folder = arguments.output or Path("plan-pictures") / folder_name(maze, _parser(), arguments, ["maze"])
+    contents = {"format": FORMAT, "env_id": conditions.env_id, "versions": versions()}
+    contents["config"] = described_config(agent)
+    claim = claimed(folder, asked, [MODULE], arguments.overwrite, checkpoints)
+    with claim as output, output.replaced(contents) as unfinished:
+        write_plan_pictures(agent, conditions, unfinished, arguments.agent)
+    print(f"written to {folder}: plan.png and denoising.gif")
 
 
 def _parser() -> CommandParser:
@@ -55,7 +66,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--agent", choices=PLANNERS, default="planner", help="who plans")
     # The agent itself takes a few large steps, too few for an animation.
     parser.add_argument("--sampling-steps", type=positive_integer, default=24, help="denoising steps of each token")
-    parser.add_argument("--output", type=Path, default=Path("plan-pictures"), help="folder for the pictures")
+    add_output_arguments(parser, "plan-pictures/MAZE and what is asked for instead of the defaults")
     return parser
 
 

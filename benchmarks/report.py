@@ -3,20 +3,19 @@
 import os
 import platform
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 import dfplan
+from dfplan.benchmarks.estimates import estimates, normalized_by_seed
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
 from dfplan.benchmarks.kinematic_limit import MAZES, kinematic_limit
 from dfplan.benchmarks.published import QUOTED
-from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, proportion, quantiles
+from dfplan.benchmarks.statistics import Estimate, quantiles
 from dfplan.envs.layouts import maze_name
 
-SCORES = ("return", "normalized", "normalized_if_stay", "success", "first_reach")
 # Column title and number format of each of ``estimates``.
 COLUMNS = {
     "return": ("return", ".1f"),
@@ -41,28 +40,6 @@ EXPLANATIONS = """\
 * `first_reach`: median number of steps to the first arrival; an episode that never arrives counts with its full length.
 * agent `waypoint`: the demonstrator's controller, without its noise and reset for each episode; it knows the maze.
 * seconds per plan and per act: mean wall time of single calls for one episode at a time; acts that plan are in both."""
-
-
-@cache  # table, report and results.json show the same intervals
-def estimates(evaluation: Evaluation) -> dict[str, Estimate]:
-    """Return the value and 95% interval of each column: means, and for ``first_reach`` the median."""
-    means = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:3]}
-    shares = {"success": proportion(evaluation.scores["success"].astype(bool))}
-    medians = {"first_reach": bootstrap(arrivals(evaluation), np.median)}
-    seconds = {name: bootstrap(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
-    return means | shares | medians | seconds
-
-
-def arrivals(evaluation: Evaluation) -> np.ndarray:
-    """Return the steps to the first arrival, the full length for an episode without one."""
-    return arrival_steps(evaluation.scores["first_reach"].astype(float), evaluation.rewards.shape[1])
-
-
-def normalized_by_seed(evaluation: Evaluation) -> dict[int, Estimate]:
-    """Return the mean normalized score of each seed's episodes and its 95% interval."""
-    conditions = evaluation.conditions
-    scores = evaluation.scores["normalized"].reshape(conditions.seeds, conditions.episodes)
-    return {conditions.seed + number: bootstrap(of_seed.astype(float)) for number, of_seed in enumerate(scores)}
 
 
 def counted_episodes(conditions: Conditions) -> str:

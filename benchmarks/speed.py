@@ -16,9 +16,9 @@ from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks import speed_scaling
 from dfplan.benchmarks.ablation import Findings, Row, Run, Variant, main
 from dfplan.benchmarks.charts import COLOURS, PANEL_SIZE
+from dfplan.benchmarks.estimates import estimates
 from dfplan.benchmarks.evaluation import Conditions, evaluate, measure_latency
 from dfplan.benchmarks.figures import DOTS_PER_INCH, INK
-from dfplan.benchmarks.report import estimates
 from dfplan.benchmarks.statistics import Estimate, quantiles
 from dfplan.benchmarks.throughput import pass_row, training_rows
 from dfplan.benchmarks.timing import (

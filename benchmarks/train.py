@@ -5,6 +5,7 @@
 
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.benchmarks.estimates import arrivals
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, backbone_name, evaluated_agents, flag, write_card
-from dfplan.benchmarks.report import arrivals
+from dfplan.benchmarks.provenance import commit
 from dfplan.checkpoint import FILE_NAME
 from dfplan.config import BACKBONE_SETTINGS, DEMONSTRATIONS, PRECISIONS, RECIPES, RECORDED_RECIPES, Recipe
 from dfplan.devices import find_device
@@ -34,7 +36,7 @@ from dfplan.envs.errors import (
     seed_number,
     share,
 )
-from dfplan.envs.files import writable_folder
+from dfplan.envs.files import locked
 from dfplan.envs.layouts import LAYOUTS, maze_name
 from dfplan.levels import LEVEL_SAMPLERS
 from dfplan.training import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Trainer, saved_recipe
@@ -62,13 +64,15 @@ def main() -> None:
     arguments = _parser().parse_args()
     maze, device = maze_name(arguments.maze), find_device(own_device(arguments.device))
     choose("recipe for the maze", maze, RECIPES)
+    commit()  # of the code that runs now, not of what is checked out when the card is written
     recipe, processes = _recipe(arguments, maze), launched()
     _check_batch_size(recipe.training.batch_size, processes)
-    folder = writable_folder(arguments.output)
     source, progress = recipe.training, processes.is_first
-    dataset = load_dataset(maze, source.dataset, source.rows, source.seed, progress)
-    with processes.connected(device):
-        _train(Trainer(recipe, dataset, folder, device, processes), arguments, maze)
+    with locked(arguments.output) if processes.is_first else nullcontext():
+        recipe = _recipe(arguments, maze)  # once more: until now another run may have begun here
+        dataset = load_dataset(maze, source.dataset, source.rows, source.seed, progress)
+        with processes.connected(device):
+            _train(Trainer(recipe, dataset, arguments.output, device, processes), arguments, maze)
 
 
 def _train(trainer: Trainer, arguments: Namespace, maze: str) -> None:

@@ -12,6 +12,7 @@ from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
 from dfplan.envs.files import write_whole
+from dfplan.loaded import record_checkpoint
 
 FORMAT = "dfplan-1"
 FILE_NAME = "model.safetensors"
@@ -57,6 +58,8 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tuple[DiffusionForcing, dict]:
     """Return the model, in evaluation mode on ``device``, and the info it was saved with.
 
+    A ``recorded_checkpoints`` around the call notes the file.
+
     Raises:
         InputError: if the file is truncated, or not a checkpoint of dfplan, or one of another format, or if its
             numbers are not finite as float32 or its standard deviations not above 0.
@@ -65,6 +68,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dictionary)
+        record_checkpoint(Path(path).stem if Path(path).parent == SHIPPED else str(path), Path(path))
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} is not a readable safetensors checkpoint (truncated or of another kind): {error}."

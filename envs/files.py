@@ -1,13 +1,19 @@
-"""Writes files so that a failed run never leaves half of one or destroys an older one."""
+"""Writes files so that a failed run never leaves half of one or destroys an older one, and locks folders in use."""
 
 import errno
+import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from dfplan.envs.errors import InputError
+
+LOCK_NAME = ".lock"  # in a folder that is in use
 
 
 @contextmanager
@@ -55,19 +61,86 @@ def sync(file: Path) -> None:
 
 
 @contextmanager
-def replaced_together(folder: str | Path) -> Iterator[Path]:
-    """Give an empty folder to write to, whose files move into ``folder`` only once all of them are complete.
+def replaced_together(folder: str | Path, last: str = "", removed: Iterable[str] = ()) -> Iterator[Path]:
+    """Give an empty folder to write to, whose files then take their places in ``folder``: all of them or none.
+
+    If one cannot take its place, those that have are taken back.
+
+    Args:
+        folder: where the files go.
+        last: name of the file that takes its place after all others.
+        removed: names of older files to remove, unless new ones take their places.
 
     Raises:
         InputError: if the files cannot be written.
     """
+    folder = Path(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as unfinished:
-            yield Path(unfinished)
-            for file in sorted(Path(unfinished).iterdir()):
-                os.replace(file, Path(folder) / file.name)
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
+            unfinished, earlier = Path(scratch) / "new", Path(scratch) / "earlier"
+            unfinished.mkdir()
+            earlier.mkdir()
+            yield unfinished
+            new = sorted((file.name for file in unfinished.iterdir()), key=lambda name: (name == last, name))
+            gone = [name for name in removed if name not in new]
+            for name in new:
+                sync(unfinished / name)
+            _copy([name for name in (*gone, *new) if (folder / name).exists()], folder, earlier)
+            try:
+                for name in gone:
+                    (folder / name).unlink(missing_ok=True)
+                for name in new:
+                    os.replace(unfinished / name, folder / name)
+            except BaseException:
+                _restore((*gone, *new), earlier, folder)
+                raise
     except OSError as error:
         raise InputError(f"cannot write to the folder {folder}: {error.strerror or error}.") from error
+
+
+def _copy(names: Iterable[str], source: Path, target: Path) -> None:
+    for name in names:
+        shutil.copy2(source / name, target / name)
+
+
+def _restore(names: Iterable[str], earlier: Path, folder: Path) -> None:
+    """Bring the files of ``folder`` back to what ``earlier`` holds of them; what it lacks was not there."""
+    for name in names:
+        if (earlier / name).exists():
+            os.replace(earlier / name, folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[Path]:
+    """Give ``folder``, made if need be, which no other process gets by this function until the block ends.
+
+    The lock is the operating system's, so it ends with the process however that ends. Its file, ``.lock``, is removed
+    at the end of the block; one that a killed process left behind locks nothing.
+
+    Raises:
+        InputError: if the folder cannot be written to, or another process has locked it.
+    """
+    folder = writable_folder(folder)
+    lock = FileLock(folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"the folder {folder} is in use by another process; wait for it or choose another.") from error
+    except OSError as error:
+        raise InputError(f"cannot lock the folder {folder}: {error.strerror or error}.") from error
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # some systems do not remove an open file; then it stays, and locks nothing
+            (folder / LOCK_NAME).unlink()
+        lock.release()
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 digest of a file's bytes, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def writable_folder(folder: str | Path) -> Path:

@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 from dfplan.benchmarks import ablation
 from dfplan.benchmarks.ablation import Findings, Run, main, markdown_table, small_model
 from dfplan.benchmarks.statistics import Estimate
+from dfplan.checkpoint import find_checkpoint, load_checkpoint
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.envs.files import file_digest, locked
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ def study(settings, run):
 def command(monkeypatch, tmp_path):
     """Runs an ablation of one table and one figure as a command."""
 
-    def run(*arguments):
+    def run(*arguments, study=study):
         monkeypatch.setattr("sys.argv", ["trial", "--output", str(tmp_path / "trial"), "--device", "cpu", *arguments])
         main("trial", "A trial.", study, Settings(episodes=9), Settings(episodes=2))
         return tmp_path / "trial"
@@ -44,8 +46,7 @@ def test_a_command_leaves_json_a_report_and_figures_that_name_it(command):
     assert (folder / "scores.png").stat().st_size > 0
 
 
-def test_quick_takes_the_small_settings_and_replaces_an_earlier_run(command, capsys):
-    command()
+def test_quick_takes_the_small_settings(command, capsys):
     contents = json.loads((command("--quick") / "results.json").read_text())
     assert contents["settings"] == {"episodes": 2} and contents["command"].endswith("trial --quick")
     assert "| planner | 20.0 | 4 |" in capsys.readouterr().out
@@ -56,8 +57,66 @@ def test_a_folder_of_somebody_else_is_left_alone_with_one_sentence(command, tmp_
     (tmp_path / "trial" / "report.md").write_text("mine")
     with pytest.raises(SystemExit) as ended:
         command()
-    assert ended.value.code == 2 and "is not from this ablation" in capsys.readouterr().err
+    assert ended.value.code == 2 and "is not from a run of dfplan" in capsys.readouterr().err
     assert (tmp_path / "trial" / "report.md").read_text() == "mine"
+
+
+def test_a_quick_run_or_another_seed_does_not_replace_a_full_one(command, capsys):
+    folder = command()
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for flags, difference in ((["--quick"], "episodes 9 instead of 2"), (["--seed", "7"], "instead of 7")):
+        with pytest.raises(SystemExit) as ended:
+            command(*flags, study=lambda *_: pytest.fail("computed"))
+        (complaint,) = capsys.readouterr().err.splitlines()
+        assert ended.value.code == 2 and difference in complaint and "--overwrite" in complaint
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert json.loads((command("--quick", "--overwrite") / "results.json").read_text())["settings"] == {"episodes": 2}
+
+
+def test_a_picture_that_no_run_drew_is_not_overwritten(command, tmp_path):
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "scores.png").write_text("mine")
+    with pytest.raises(SystemExit):
+        command()
+    assert (tmp_path / "trial" / "scores.png").read_text() == "mine"
+
+
+def test_the_pictures_that_a_later_run_does_not_draw_are_removed(command):
+    command(study=lambda settings, run: replace(study(settings, run), figures={"old": Figure()}))
+    assert {file.name for file in command().iterdir()} == {"results.json", "report.md", "scores.png"}
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_computed(command, tmp_path, capsys):
+    with locked(tmp_path / "trial"), pytest.raises(SystemExit) as ended:
+        command(study=lambda *_: pytest.fail("computed"))
+    assert ended.value.code == 2 and "in use" in capsys.readouterr().err
+
+
+def test_the_default_folder_says_what_was_asked_for(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for flags, folder in (([], "trial"), (["--quick"], "trial-quick"), (["--seed", "7"], "trial-seed7")):
+        monkeypatch.setattr("sys.argv", ["trial", *flags])
+        main("trial", "A trial.", study, Settings(episodes=9), Settings(episodes=2))
+        assert (tmp_path / "dfplan-bench" / folder / "results.json").is_file()
+
+
+def test_a_variant_has_a_folder_of_its_own_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["trial", "--scaling", "--quick"])
+    variant = ablation.Variant("scaling", "Another trial.", study, Settings(episodes=9), Settings(episodes=2))
+    main("trial", "A trial.", study, Settings(episodes=9), Settings(episodes=2), variant)
+    assert [folder.name for folder in (tmp_path / "dfplan-bench").iterdir()] == ["trial_scaling-quick"]
+
+
+def test_results_say_which_code_and_checkpoints_they_are_from(command):
+    def loading(settings, run):
+        load_checkpoint(find_checkpoint("maze2d-umaze"))
+        return study(settings, run)
+
+    run = json.loads((command(study=loading) / "results.json").read_text())["run"]
+    assert {"commit", "clean"} <= run.keys()
+    assert {"dfplan.benchmarks.ablation", "dfplan.training", "dfplan.data"} <= run["code"].keys()
+    assert run["checkpoints"] == {"maze2d-umaze": file_digest(find_checkpoint("maze2d-umaze"))}
 
 
 def test_a_table_has_the_columns_of_all_rows_and_a_dash_where_a_row_has_none():
@@ -70,7 +129,9 @@ def test_a_table_has_the_columns_of_all_rows_and_a_dash_where_a_row_has_none():
     ]
 
 
-def test_a_small_model_is_trained_once_and_anew_for_another_recipe(tiny_config, tiny_dataset, tmp_path, monkeypatch):
+def test_a_small_model_is_trained_once_and_anew_for_another_recipe_or_by_other_code(
+    tiny_config, tiny_dataset, tmp_path, monkeypatch
+):
     updates = []
     monkeypatch.setattr(
         ablation.Trainer, "update", lambda self, update=ablation.Trainer.update: updates.append(1) or update(self)
@@ -84,4 +145,7 @@ def test_a_small_model_is_trained_once_and_anew_for_another_recipe(tiny_config, 
     longer = replace(recipe, training=replace(recipe.training, steps=3))
     small_model(longer, tiny_dataset, run, "tiny")
     assert len(updates) == 5
+    monkeypatch.setattr(ablation, "code_digests", lambda module: {module: "changed"})
+    small_model(longer, tiny_dataset, run, "tiny")
+    assert len(updates) == 8
     assert isinstance(first.config, ModelConfig) and np.isfinite(float(next(first.parameters()).sum()))

@@ -9,6 +9,7 @@ from torchrun import ROOT, torchrun
 from dfplan.benchmarks import bench, contenders, evaluation
 from dfplan.benchmarks.bench import main
 from dfplan.checkpoint import save_checkpoint
+from dfplan.envs.files import locked
 
 
 class StillAgent:
@@ -51,7 +52,7 @@ def run(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("maze", ["maze2d-umaze", "maze2d-umaze-v1"])
 def test_a_run_leaves_table_and_files(run, tmp_path, maze):
     status, out, _ = run(maze, "--agents", "planner,waypoint", "--episodes", "2", "--goal", "random")
-    folder = tmp_path / "dfplan-bench" / "maze2d-umaze"
+    folder = tmp_path / "dfplan-bench" / "maze2d-umaze-random-planner+waypoint-episodes2"
     assert status == 0 and "normalized_if_stay" in out and str(folder.relative_to(tmp_path)) in out
     assert {file.name for file in folder.iterdir()} == {"results.json", "episodes.csv", "report.md", "paths.png"}
     contents = json.loads((folder / "results.json").read_text())
@@ -97,6 +98,7 @@ def test_two_processes_give_the_results_of_one(run, tmp_path, tiny_model):
     assert (alone / "episodes.csv").read_bytes() == (shared / "episodes.csv").read_bytes()
     contents = [json.loads((folder / "results.json").read_text()) for folder in (alone, shared)]
     for content in contents:
+        del content["run"]["files"]  # they show the seconds too
         for agent in content["agents"].values():
             del agent["plan_seconds"], agent["act_seconds"]
     assert contents[0] == contents[1]
@@ -145,3 +147,38 @@ def test_nothing_is_evaluated_or_made_when_one_agent_cannot_be_had(run, tmp_path
     monkeypatch.setattr(bench, "evaluate", lambda *_: pytest.fail("evaluated"))
     status, _, err = run("maze2d-umaze", "--agents", "waypoint,planner-mcg", "--checkpoint", "no/such/folder")
     assert status == 2 and "no/such/folder" in err and not list(tmp_path.iterdir())
+
+
+def test_a_run_of_other_episodes_or_of_another_checkpoint_does_not_replace_an_earlier_one(run, tmp_path, tiny_model):
+    for name, step in (("first", 1), ("second", 2)):
+        save_checkpoint(tmp_path / name / "model.safetensors", tiny_model, {"step": step})
+    words = ["maze2d-umaze", "--agents", "waypoint", "--output", "out"]
+    assert run(*words, "--episodes", "1", "--checkpoint", "first")[0] == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    for flags, reason in (
+        (["--episodes", "2", "--checkpoint", "first"], "with episodes 1 instead of 2"),
+        (["--episodes", "1", "--checkpoint", "second"], "other checkpoints (first/model.safetensors of digest "),
+    ):
+        status, out, err = run(*words, *flags)
+        assert (status, out) == (2, "") and reason in err and "--overwrite" in err and len(err.splitlines()) == 1
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+    assert run(*words, "--episodes", "1", "--checkpoint", "first")[0] == 0
+    assert run(*words, "--episodes", "1", "--checkpoint", "second", "--overwrite")[0] == 0
+
+
+def test_a_report_edited_by_hand_is_kept(run, tmp_path):
+    words = ["maze2d-umaze", "--agents", "waypoint", "--episodes", "1", "--output", "out"]
+    assert run(*words)[0] == 0
+    report = tmp_path / "out" / "report.md"
+    report.write_text(f"{report.read_text()}A remark.")
+    status, _, err = run(*words)
+    assert status == 2 and "report.md was changed after its run had written it" in err
+    assert report.read_text().endswith("A remark.")
+
+
+def test_a_folder_in_use_is_refused_by_one_process_of_several_too(tmp_path):
+    words = ["maze2d-umaze", "--agents", "waypoint", "--episodes", "2", "--output", tmp_path / "out"]
+    with locked(tmp_path / "out"):
+        ended = torchrun("-m", "dfplan.benchmarks.bench", *words)
+    assert ended.returncode != 0 and ended.stderr.count("is in use by another process") == 1
+    assert not list((tmp_path / "out").iterdir())

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from dfplan.benchmarks import outputs
+from dfplan.benchmarks.estimates import estimates
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
 from dfplan.benchmarks.model_card import model_card
-from dfplan.benchmarks.outputs import check_output, results, write_results
-from dfplan.benchmarks.report import INTERVALS, estimates, report, scores_table, table
+from dfplan.benchmarks.outputs import results, write_results
+from dfplan.benchmarks.report import INTERVALS, report, scores_table, table
+from dfplan.benchmarks.run_folder import claimed
 from dfplan.config import RECIPES
-from dfplan.envs.errors import InputError
 from dfplan.envs.scores import episode_scores
 
 ARRIVAL_SHARES = (0.5, 0.25, None)  # of the episode; the last one never arrives
@@ -36,11 +37,16 @@ def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3, seeds=1):
     )
 
 
+def write(folder, evaluations, configs, command="dfplan-bench"):
+    with claimed(folder, {}, []) as output:
+        write_results(output, evaluations, configs, command)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     evaluations = {"planner": fake_evaluation(), "waypoint": fake_evaluation(plans=0)}
-    write_results(folder, evaluations, {"planner": CONFIG, "waypoint": {}}, "dfplan-bench maze2d-umaze --seed 0")
+    write(folder, evaluations, {"planner": CONFIG, "waypoint": {}}, "dfplan-bench maze2d-umaze --seed 0")
     return folder
 
 
@@ -100,7 +106,7 @@ def test_the_report_says_how_it_was_made_and_marks_what_is_quoted(written):
 
 def test_several_seeds_are_pooled_and_shown_one_by_one(tmp_path):
     evaluations = {"planner": fake_evaluation(arrivals=(0.5, 0.5, 0.25, 0.25), seeds=2)}
-    write_results(tmp_path, evaluations, {"planner": {}}, "dfplan-bench")
+    write(tmp_path, evaluations, {"planner": {}})
     agent = json.loads((tmp_path / "results.json").read_text())["agents"]["planner"]
     assert agent["return"]["mean"] == (150 + 225) / 2
     by_seed = {seed: found["mean"] for seed, found in agent["normalized"]["by_seed"].items()}
@@ -152,27 +158,17 @@ def test_a_model_card_has_the_reports_table():
     assert "`dfplan-train maze2d-umaze`" in card and "| policy |" in card and INTERVALS in card
 
 
-def test_an_earlier_run_is_replaced_and_other_files_stay(written):
-    (written / "notes.txt").write_text("mine")
-    assert check_output(written) == written
-    write_results(written, {"planner": fake_evaluation()}, {"planner": {}}, "dfplan-bench")
+def test_an_earlier_run_is_replaced(written):
+    write(written, {"planner": fake_evaluation()}, {"planner": {}})
     assert json.loads((written / "results.json").read_text())["agents"].keys() == {"planner"}
-    assert sorted(file.name for file in written.iterdir()) == sorted([*outputs.FILES, "notes.txt"])
-
-
-@pytest.mark.parametrize(("name", "text"), [("results.json", "{}"), ("results.json", "mine"), ("report.md", "mine")])
-def test_files_that_no_run_left_are_not_overwritten(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=name):
-        check_output(tmp_path)
-    assert (tmp_path / name).read_text() == text
+    assert {file.name for file in written.iterdir()} == {"results.json", "episodes.csv", "report.md", "paths.png"}
 
 
 def test_a_failed_run_leaves_the_earlier_one(tmp_path, monkeypatch):
     evaluations, configs = {"planner": fake_evaluation()}, {"planner": {}}
-    write_results(tmp_path, evaluations, configs, "first")
+    write(tmp_path, evaluations, configs, "first")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     monkeypatch.setattr(outputs, "save_figure", lambda figure, path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_results(tmp_path, evaluations, configs, "second")
+        write(tmp_path, evaluations, configs, "second")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -1,7 +1,9 @@
+import json
 import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dfplan.benchmarks.evaluation import Conditions
@@ -44,12 +46,47 @@ def test_many_rows_are_thinned_out(tmp_path, monkeypatch):
         assert image.n_frames == 4
 
 
-def test_the_command_makes_the_folder_and_animates_more_steps_than_the_agent_takes(tmp_path, monkeypatch, tiny_model):
-    save_checkpoint(tmp_path / "model.safetensors", tiny_model, {"env_id": "maze2d-umaze-v1"})
+@pytest.fixture
+def command(tmp_path, monkeypatch, tiny_model):
+    """Draws a plan of a tiny model."""
+    save_checkpoint(tmp_path / "tiny" / "model.safetensors", tiny_model, {"env_id": "maze2d-umaze-v1"})
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        words = ["--checkpoint", "tiny", "--device", "cpu", "--sampling-steps", "5", *arguments]
+        monkeypatch.setattr(sys, "argv", ["plan_pictures", "maze2d-umaze", *words])
+        main()
+
+    return run
+
+
+def test_the_command_makes_the_folder_and_animates_more_steps_than_the_agent_takes(command, tmp_path):
     output = tmp_path / "results" / "maze2d-umaze" / "plan"
-    arguments = ["--checkpoint", str(tmp_path), "--output", str(output), "--device", "cpu", "--sampling-steps", "5"]
-    monkeypatch.setattr(sys, "argv", ["plan_pictures", "maze2d-umaze", *arguments])
-    main()
-    assert sorted(file.name for file in output.iterdir()) == ["denoising.gif", "plan.png"]
+    command("--output", str(output))
+    assert sorted(file.name for file in output.iterdir()) == ["denoising.gif", "plan.png", "results.json"]
+    run = json.loads((output / "results.json").read_text())["run"]
+    assert run["asked"]["sampling_steps"] == 5 and "dfplan.sampler" in run["code"] and "commit" in run
     with Image.open(output / "denoising.gif") as image:
         assert image.n_frames == 5 + 1  # what is predicted before each step, and the final plan
+
+
+def test_the_folder_of_the_pictures_says_what_was_drawn(command, tmp_path):
+    command("--goal", "random")
+    assert [folder.name for folder in (tmp_path / "plan-pictures").iterdir()] == [
+        "maze2d-umaze-random-tiny-cpu-sampling_steps5"
+    ]
+
+
+def test_pictures_of_another_plan_and_of_nobody_known_are_not_overwritten(command, tmp_path, capsys):
+    command("--output", "out")
+    before = (tmp_path / "out" / "plan.png").read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        command("--output", "out", "--goal", "random")
+    assert ended.value.code == 2 and 'with goal "fixed" instead of "random"' in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "plan.png").write_text("mine")
+    with pytest.raises(SystemExit) as ended:
+        command("--output", "mine")
+    assert ended.value.code == 2 and "plan.png is not from a run of dfplan" in capsys.readouterr().err
+    assert (tmp_path / "out" / "plan.png").read_bytes() == before
+    assert (tmp_path / "mine" / "plan.png").read_text() == "mine"

@@ -92,6 +92,6 @@ def test_scaling_is_another_study_with_a_folder_of_its_own(flags, name, seconds,
     full = speed.Settings(("umaze",), 1, 1, seconds=7.0)
     variant = speed.Variant("scaling", "", study, speed_scaling.Settings("umaze", 9.0), None)
     main("speed", "", study, full, full, variant)
-    contents = json.loads((tmp_path / "dfplan-bench" / name / "results.json").read_text())
+    contents = json.loads((tmp_path / "dfplan-bench" / f"{name}-cpu" / "results.json").read_text())
     assert contents["ablation"] == name and contents["tables"]["Times"] == [{"seconds": seconds}]
     assert contents["command"] == " ".join(["python -m dfplan.benchmarks.speed", *flags])

@@ -10,11 +10,15 @@ from torchrun import torchrun
 
 from dfplan.agents import DFPlanner
 from dfplan.benchmarks import evaluation, train
+from dfplan.benchmarks.provenance import commit_in_words
 from dfplan.checkpoint import SHIPPED, load_checkpoint
 from dfplan.config import BACKBONE_SETTINGS, RECIPES
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.distributed import Processes
+from dfplan.envs.errors import InputError
+from dfplan.envs.files import locked
 from dfplan.envs.layouts import maze_name
+from dfplan.training import Trainer
 
 
 @pytest.fixture
@@ -43,6 +47,7 @@ def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(comma
     assert "--steps 2 --batch-size 2 --precision" in card and "--rows 3000 --seed 3`" in card
     assert "generated, seed 3" in card
     assert "| planner |" in card and "| policy |" in card and "2 episodes" in card
+    assert f"\n{commit_in_words()}.\n" in card
     assert load_checkpoint(folder / "model.safetensors")[1]["env_id"] == "maze2d-umaze-v1"
     assert list((folder / "tensorboard").iterdir())
     assert DFPlanner.load(folder).model.config.num_tokens == 18
@@ -90,6 +95,37 @@ def test_an_existing_run_is_not_overwritten(command, capsys):
         command("--steps", "3", "--resume")
     assert "has --steps 1, not 3" in capsys.readouterr().err
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_two_runs_do_not_share_a_folder(command, tmp_path, capsys):
+    with locked(tmp_path / "run"), pytest.raises(SystemExit) as ended:
+        command("--steps", "1", "--episodes", "0")
+    assert ended.value.code == 2 and "run is in use by another process" in capsys.readouterr().err
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_run_that_began_after_the_first_check_is_found(command, tmp_path, monkeypatch, capsys):
+    def after_another(folder, locked=train.locked):
+        folder.mkdir()
+        (folder / "model.safetensors").write_text("another's")
+        return locked(folder)
+
+    monkeypatch.setattr(train, "locked", after_another)
+    with pytest.raises(SystemExit) as ended:
+        command("--steps", "1", "--episodes", "0")
+    assert ended.value.code == 2 and "model.safetensors exists and stays" in capsys.readouterr().err
+    assert (tmp_path / "run" / "model.safetensors").read_text() == "another's"
+
+
+def test_a_folder_is_locked_while_a_model_is_trained_and_leaves_no_lock(command, tmp_path, monkeypatch):
+    def update(self, update=Trainer.update):
+        with pytest.raises(InputError, match="in use"), locked(tmp_path / "run"):
+            pass
+        return update(self)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    folder = command("--steps", "1", "--episodes", "0")
+    assert {file.name for file in folder.iterdir()} == {"model.safetensors", "recipe.json", "state.pt", "tensorboard"}
 
 
 def test_an_evaluation_on_the_way_is_logged_with_pictures_of_plans(command):

@@ -1,10 +1,22 @@
 import errno
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
+from torchrun import ROOT
 
 from dfplan.envs.errors import InputError
-from dfplan.envs.files import replaced, replaced_together, writable_folder, write_whole
+from dfplan.envs.files import file_digest, locked, replaced, replaced_together, writable_folder, write_whole
+
+HOLD = """
+import sys, time
+from dfplan.envs.files import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -81,3 +93,68 @@ def test_a_folder_that_is_a_file_is_an_input_error(tmp_path):
         writable_folder(tmp_path / "a")
     with pytest.raises(InputError, match="cannot write"):
         writable_folder(tmp_path / "a" / "b")
+
+
+def test_if_one_file_cannot_take_its_place_all_earlier_files_are_put_back(tmp_path, monkeypatch):
+    for name in ("a.txt", "b.txt", "dropped.txt"):
+        (tmp_path / name).write_text("old")
+    moved = []
+
+    def replace(source, target, replace=os.replace):
+        moved.append(target.name)
+        if moved == ["a.txt", "added.txt", "b.txt"]:
+            raise OSError("disk full")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with (
+        pytest.raises(InputError, match="disk full"),
+        replaced_together(tmp_path, last="results.json", removed=["dropped.txt"]) as unfinished,
+    ):
+        for name in ("a.txt", "added.txt", "b.txt", "results.json"):
+            (unfinished / name).write_text("new")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "a.txt": "old",
+        "b.txt": "old",
+        "dropped.txt": "old",
+    }
+
+
+def test_the_last_file_moves_after_all_others_and_what_is_not_written_again_is_removed(tmp_path, monkeypatch):
+    (tmp_path / "dropped.txt").write_text("old")
+    moved = []
+    monkeypatch.setattr(
+        os, "replace", lambda source, target, replace=os.replace: moved.append(target.name) or replace(source, target)
+    )
+    with replaced_together(tmp_path, last="a.txt", removed=["dropped.txt", "a.txt", "missing.txt"]) as unfinished:
+        for name in ("a.txt", "b.txt"):
+            (unfinished / name).write_text("new")
+    assert moved == ["b.txt", "a.txt"] and sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+def test_a_locked_folder_is_made_and_refused_to_others_until_it_is_free_again(tmp_path):
+    with locked(tmp_path / "run") as folder:
+        assert folder.is_dir()
+        with pytest.raises(InputError, match="run is in use by another process"), locked(folder):
+            pass
+    assert not list(folder.iterdir())
+    with locked(folder):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_gone(tmp_path):
+    words = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="in use"), locked(tmp_path):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with locked(tmp_path):
+        pass
+
+
+def test_a_digest_depends_on_nothing_but_the_contents(tmp_path):
+    (tmp_path / "a").write_text("")
+    assert file_digest(tmp_path / "a").startswith("e3b0c44298fc1c14")  # SHA-256 of nothing
+    (tmp_path / "a").write_text("b")
+    assert file_digest(tmp_path / "a").startswith("3e23e8160039594a")  # of the letter b

@@ -1,0 +1,32 @@
+"""The numbers that tables, reports and ``results.json`` show of an evaluation, with their intervals."""
+
+from functools import cache
+
+import numpy as np
+
+from dfplan.benchmarks.evaluation import Evaluation
+from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, proportion
+
+SCORES = ("return", "normalized", "normalized_if_stay", "success", "first_reach")
+
+
+@cache  # table, report and results.json show the same intervals
+def estimates(evaluation: Evaluation) -> dict[str, Estimate]:
+    """Return the value and 95% interval of each column: means, and for ``first_reach`` the median."""
+    means = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:3]}
+    shares = {"success": proportion(evaluation.scores["success"].astype(bool))}
+    medians = {"first_reach": bootstrap(arrivals(evaluation), np.median)}
+    seconds = {name: bootstrap(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
+    return means | shares | medians | seconds
+
+
+def arrivals(evaluation: Evaluation) -> np.ndarray:
+    """Return the steps to the first arrival, the full length for an episode without one."""
+    return arrival_steps(evaluation.scores["first_reach"].astype(float), evaluation.rewards.shape[1])
+
+
+def normalized_by_seed(evaluation: Evaluation) -> dict[int, Estimate]:
+    """Return the mean normalized score of each seed's episodes and its 95% interval."""
+    conditions = evaluation.conditions
+    scores = evaluation.scores["normalized"].reshape(conditions.seeds, conditions.episodes)
+    return {conditions.seed + number: bootstrap(of_seed.astype(float)) for number, of_seed in enumerate(scores)}

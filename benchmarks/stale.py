@@ -1,0 +1,58 @@
+"""``python -m dfplan.benchmarks.stale``: lists committed results that are older than what they ran.
+
+A line for each folder of results whose code or checkpoints have changed since (``provenance.py`` says what counts).
+With ``--strict`` the exit status is 1 if there is one.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from dfplan.benchmarks.provenance import ROOT, changed_checkpoints, code_digest
+from dfplan.benchmarks.run_folder import RESULTS, RUN
+from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error
+
+MODELS = "models"  # folders of networks, which are not results
+
+
+@exit_two_on_input_error
+def main() -> None:
+    """Print the list."""
+    parser = CommandParser(prog="python -m dfplan.benchmarks.stale", description="List results older than their code.")
+    parser.add_argument("--strict", action="store_true", help="end with status 1 if a result is stale")
+    arguments = parser.parse_args()
+    results = ROOT / "benchmarks" / "results"
+    if not results.is_dir():
+        raise InputError(f"there is no {results}; run this in a checkout of dfplan.")
+    lines = stale_results(results)
+    print("\n".join(lines) or "all results are as new as what they ran.")
+    sys.exit(1 if lines and arguments.strict else 0)
+
+
+def stale_results(results: Path) -> list[str]:
+    """Return a line for each folder below ``results`` that holds results older than what they ran."""
+    folders = sorted({file.parent for file in results.rglob("*") if file.is_file()})
+    folders = [folder for folder in folders if MODELS not in folder.relative_to(results).parts]
+    reasons = {folder: _reason(folder / RESULTS) for folder in folders}
+    return [f"{folder.relative_to(results.parent.parent)}: {reason}" for folder, reason in reasons.items() if reason]
+
+
+def _reason(file: Path) -> str:
+    """Return why a result is stale, nothing if it is not."""
+    run = json.loads(file.read_text(encoding="utf-8")).get(RUN) if file.is_file() else None
+    if run is None:
+        return "made before results recorded what they ran"
+    changed = [module for module, digest in run["code"].items() if code_digest(module) != digest]
+    changed += [f"checkpoint {name}" for name in changed_checkpoints(run["checkpoints"])]
+    return f"{', '.join(changed)} changed since ({_made_at(run)})" if changed else ""
+
+
+def _made_at(run: dict[str, Any]) -> str:
+    if run["commit"] is None:
+        return "made at an unknown commit"
+    return f"made at {run['commit'][:12]}{'' if run['clean'] else ' with changes that are not in it'}"
+
+
+if __name__ == "__main__":
+    main()

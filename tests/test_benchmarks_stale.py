@@ -1,0 +1,62 @@
+import pytest
+
+from dfplan.benchmarks import stale
+from dfplan.benchmarks.run_folder import claimed
+from dfplan.benchmarks.stale import main, stale_results
+from dfplan.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+
+
+@pytest.fixture
+def results(tmp_path, tiny_model, monkeypatch):
+    """Results of one run of a tiny model, in a checkout."""
+    monkeypatch.setattr(stale, "ROOT", tmp_path)
+    save_checkpoint(tmp_path / "tiny.safetensors", tiny_model, {})
+    folder = tmp_path / "benchmarks" / "results" / "table1"
+    with claimed(folder, {}, ["dfplan.sampler"]) as output:
+        load_checkpoint(find_checkpoint(tmp_path / "tiny.safetensors"))
+        with output.replaced({}) as unfinished:
+            (unfinished / "report.md").write_text("")
+    return folder.parent
+
+
+def test_results_as_new_as_what_they_ran_are_not_listed(results):
+    assert stale_results(results) == []
+
+
+def test_a_result_is_listed_with_the_modules_and_checkpoints_that_have_changed(
+    results, tiny_model, tmp_path, monkeypatch
+):
+    present = stale.code_digest
+    monkeypatch.setattr(stale, "code_digest", lambda name: "new" if name == "dfplan.schedules" else present(name))
+    (line,) = stale_results(results)
+    assert line.startswith("benchmarks/results/table1: dfplan.schedules changed since (made at ")
+    checkpoint = tmp_path / "tiny.safetensors"
+    save_checkpoint(checkpoint, tiny_model, {"step": 1})
+    (line,) = stale_results(results)
+    assert f": dfplan.schedules, checkpoint {checkpoint} changed since (made at " in line
+
+
+def test_results_without_a_record_are_listed_and_models_are_not(results):
+    for folder in ("speed", "maze2d-large/plan", "table1/models/tiny"):
+        (results / folder).mkdir(parents=True)
+        (results / folder / "file").write_text("")
+    reason = "made before results recorded what they ran"
+    assert stale_results(results) == [f"benchmarks/results/{name}: {reason}" for name in ("maze2d-large/plan", "speed")]
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 0), (["--strict"], 1)])
+def test_the_command_fails_for_stale_results_only_if_it_is_strict(results, monkeypatch, capsys, words, status):
+    (results / "speed").mkdir()
+    (results / "speed" / "results.json").write_text("{}")
+    monkeypatch.setattr("sys.argv", ["stale", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status and capsys.readouterr().out.startswith("benchmarks/results/speed: made before")
+
+
+def test_without_a_checkout_the_command_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stale, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["stale"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2 and "in a checkout" in capsys.readouterr().err
