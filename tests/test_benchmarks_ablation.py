@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from dfplan.benchmarks import ablation
 from dfplan.benchmarks.ablation import Findings, Run, main, markdown_table, small_model
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED
 from dfplan.benchmarks.statistics import Estimate
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 
@@ -42,6 +43,20 @@ def test_a_command_leaves_json_a_report_and_figures_that_name_it(command):
     report = (folder / "report.md").read_text()
     assert "What is varied." in report and "| planner | 90.0 | 4 |" in report and "![scores](scores.png)" in report
     assert (folder / "scores.png").stat().st_size > 0
+
+
+def test_a_study_evaluates_on_the_first_reported_seed_unless_another_is_asked_for(monkeypatch, tmp_path):
+    seeds = []
+
+    def seen(settings, run):
+        seeds.append(run.seed)
+        return study(settings, run)
+
+    for flags in ([], ["--seed", "0"]):
+        monkeypatch.setattr("sys.argv", ["trial", "--output", str(tmp_path), "--device", "cpu", *flags])
+        main("trial", "A trial.", seen, Settings(episodes=9), Settings(episodes=2))
+    assert seeds == [FIRST_REPORTED_SEED, 0]
+    assert json.loads((tmp_path / "results.json").read_text())["command"].endswith("trial --seed 0")
 
 
 def test_quick_takes_the_small_settings_and_replaces_an_earlier_run(command, capsys):
