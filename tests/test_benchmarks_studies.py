@@ -1,4 +1,4 @@
-"""The ablations that only evaluate checkpoints, each run with very little of everything."""
+"""The ablations that score agents in a maze, each run with very little of everything."""
 
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ from dfplan.benchmarks import (
     decisions,
     evaluation,
     guidance,
+    likelihood,
     policy_vs_planner,
     schedules,
     schemes,
@@ -25,7 +26,15 @@ STUDIES = {
     policy_vs_planner: policy_vs_planner.Settings(mazes=("umaze",), episodes=2, lookaheads=(1,)),
     schedules: schedules.Settings(("umaze",), episodes=2, guided_episodes=1, schedules=("pyramid 0.3", "trapezoid 1")),
     guidance: guidance.Settings(("umaze",), ("random",), 1, futures=(1, 2, 3), scales=(3.0,), repeats=3),
-    schemes: schemes.Settings(("umaze",), episodes=2, ways=("policy", "diffuser")),
+    schemes: schemes.Settings(
+        ("umaze",),
+        episodes=2,
+        updates=(1,),
+        ways=("policy", "diffuser"),
+        schemes=("teacher forcing",),
+        training_seeds=(0, 1),
+        rows=3000,
+    ),
     controllers: controllers.Settings(("umaze",), episodes=2, contenders=("Diffuser",)),
     backbones: backbones.Settings("umaze", episodes=2, ways=("policy", "planner with history")),
     decisions: decisions.Settings(
@@ -81,7 +90,7 @@ def test_every_checkpoint_that_a_full_study_loads_ships():
     names = {f"maze2d-{maze}" for module in modules for maze in module.FULL.mazes}
     names |= {f"maze2d-{maze}-recorded" for maze in decisions.FULL.mazes}
     names |= {f"maze2d-{maze}-full_sequence" for maze in table1.FULL.mazes}
-    names |= {f"maze2d-{maze}-{scheme}" for maze in schemes.FULL.mazes for scheme in schemes.SCHEMES}
+    names |= set(likelihood.FULL.checkpoints)
     tracked = {suffix for suffix, _ in controllers.CONTENDERS.values()}
     names |= {f"maze2d-{maze}{suffix}" for maze in controllers.FULL.mazes for suffix in tracked}
     names |= {f"maze2d-{backbones.FULL.maze}-{name}" for name in backbones.BACKBONES}
