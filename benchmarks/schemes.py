@@ -65,7 +65,7 @@ FULL = Settings(mazes=("umaze", "medium"), episodes=50, updates=(2000, 3000))
 QUICK = Settings(
     mazes=("umaze",),
     episodes=5,
-    updates=(100,),
+    updates=(50,),
     ways=("policy", "planner"),
     training_seeds=TRAINING_SEEDS[:2],
     rows=100_000,
