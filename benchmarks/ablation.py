@@ -4,9 +4,10 @@ An ablation is a function ``study(settings, run) -> Findings``; ``main`` makes a
 """
 
 import hashlib
+import math
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dfplan.benchmarks.estimates import estimates
-from dfplan.benchmarks.evaluation import Evaluation
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Evaluation
 from dfplan.benchmarks.figures import save_figure
 from dfplan.benchmarks.provenance import code_digests
 from dfplan.benchmarks.report import COLUMNS, processor, versions
@@ -24,25 +25,30 @@ from dfplan.benchmarks.statistics import Estimate
 from dfplan.config import Recipe
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.envs.demonstrations import Dataset
 from dfplan.envs.errors import CommandParser, exit_two_on_input_error, seed_number
 from dfplan.envs.files import writable_folder
 from dfplan.training import STATE_NAME, Trainer, saved_recipe
 
 FORMAT = 1  # of results.json
 REPORT = "report.md"
+TRAINING_SEEDS = (0, 1, 2)  # of data and training of the networks that a study trains; of one network, the first
 MODELS = "models"  # sub-folder of small models; not part of the results
 FORMATS = {title: spec for title, spec in COLUMNS.values()}
 NUMBER = ".4g"  # format of a column that is not in FORMATS
-INTERVALS = """\
-In brackets: 95% intervals (bootstrap; Wilson's for shares) over episodes, sequences or roll-outs. Every network was
-trained once: how training seeds differ is not in them."""
 Row = dict[str, Any]
 Settings = Any  # a frozen dataclass of the script's own
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the command line says: the seed of everything random, where networks run, and where results go."""
+    """What the command line says.
+
+    Attributes:
+        seed: decides the episodes, sequences and roll-outs on which networks are evaluated, nothing of their training.
+        device: where networks run.
+        output: where results go.
+    """
 
     seed: int
     device: str
@@ -57,11 +63,13 @@ class Findings:
         tables: by title; a row maps column titles to texts, numbers or estimates.
         figures: by file stem.
         explanation: what is varied and how to read it, Markdown.
+        trainings: how often each network was trained, from one training seed each; the intervals are over them too.
     """
 
     tables: dict[str, list[Row]]
     figures: dict[str, Figure]
     explanation: str
+    trainings: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,8 @@ def _command(
     if variant is not None:
         parser.add_argument(f"--{variant.flag}", action="store_true", help=variant.help)
     parser.add_argument("--quick", action="store_true", help="a small version, under two minutes on two cores")
-    parser.add_argument("--seed", type=seed_number, default=0, help="decides everything random")
+    seed = f"decides what networks are evaluated on, not their training (default: {FIRST_REPORTED_SEED})"
+    parser.add_argument("--seed", type=seed_number, default=FIRST_REPORTED_SEED, help=seed)
     add_output_arguments(parser, "dfplan-bench/NAME and what is asked for instead of the defaults")
     parser.add_argument("--device", default="auto", help="where networks run: auto, cpu, cuda, ...")
     arguments = parser.parse_args()
@@ -108,7 +117,7 @@ def _command(
     folder = arguments.output or Path("dfplan-bench") / folder_name(name, parser, arguments, flags)
     run = Run(arguments.seed, arguments.device, folder)
     words += ["--quick"] if arguments.quick else []
-    words += ["--seed", str(run.seed)] if run.seed else []
+    words += ["--seed", str(run.seed)] if run.seed != FIRST_REPORTED_SEED else []
     made_by = {"command": shlex.join(words), "settings": asdict(settings)}
     asked = {"command": name, "seed": run.seed, "device": run.device, "settings": asdict(settings)}
     with claimed(folder, asked, _modules(words[2], study), arguments.overwrite) as claim:
@@ -135,20 +144,36 @@ def write_findings(folder: RunFolder, name: str, findings: Findings, made_by: di
             save_figure(figure, unfinished / f"{stem}.png")
 
 
-def score_row(evaluation: Evaluation) -> Row:
-    """Return the columns by which agents are compared, each with its interval; seconds only if measured."""
-    shown = estimates(evaluation)
-    left_out = {"return"} | {name for name in ("plan_seconds", "act_seconds") if not len(getattr(evaluation, name))}
-    return {title: shown[name] for name, (title, _) in COLUMNS.items() if name not in left_out}
+def score_row(evaluation: Evaluation | Sequence[Evaluation]) -> Row:
+    """Return the columns by which agents are compared: how many episodes, and scores with their intervals.
+
+    Several evaluations are those of one network for each training seed. Seconds are left out unless they were measured.
+    """
+    evaluations = [evaluation] if isinstance(evaluation, Evaluation) else evaluation
+    shown = estimates(*evaluations)
+    seconds = [name for name in ("plan_seconds", "act_seconds") if math.isnan(shown[name].value)]
+    scores = {title: shown[name] for name, (title, _) in COLUMNS.items() if name not in ("return", *seconds)}
+    trainings = {} if len(evaluations) == 1 else {"trainings": len(evaluations)}
+    return trainings | {"episodes": sum(len(one.rewards) for one in evaluations)} | scores
 
 
-def small_model(recipe: Recipe, dataset: dict[str, np.ndarray], run: Run, name: str) -> DiffusionForcing:
+def small_models(
+    recipe: Recipe, dataset: Dataset | Callable[[int], Dataset], run: Run, name: str, seeds: Sequence[int]
+) -> list[DiffusionForcing]:
+    """Return one model of ``recipe`` for each training seed; ``dataset`` may be a function of the seed."""
+    recipes = [replace(recipe, training=replace(recipe.training, seed=seed)) for seed in seeds]
+    datasets = (dataset(seed) if callable(dataset) else dataset for seed in seeds)  # one at a time
+    return [small_model(own, data, run, f"{name}-seed{own.training.seed}") for own, data in zip(recipes, datasets)]
+
+
+def small_model(recipe: Recipe, dataset: Dataset, run: Run, name: str) -> DiffusionForcing:
     """Return a model trained by ``recipe``, continuing or reusing what the same recipe on the same data left behind.
 
-    What other code has left behind is not reused. In float32, so that results do not depend on which precision a
-    timing prefers.
+    What other code has left behind is not reused. The precision ``auto`` becomes float32, so that results do not depend
+    on which precision a timing prefers.
     """
-    recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
+    if recipe.training.precision == "auto":
+        recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(dataset[key]).tobytes() for key in sorted(dataset)))
     digest.update(repr(code_digests("dfplan.training")).encode())
     folder = writable_folder(run.output / MODELS / f"{name}-{digest.hexdigest()[:8]}")
@@ -177,12 +202,24 @@ def _json_row(row: Row) -> Row:
     }
 
 
+def intervals(findings: Findings) -> str:
+    """Return the sentences that say what the findings' intervals are over."""
+    if findings.trainings == 1:
+        return """\
+In brackets: 95% intervals (bootstrap; Wilson's for shares) over episodes, sequences or roll-outs. Every network was
+trained once: how training seeds differ is not in them."""
+    return f"""\
+In brackets: 95% intervals over training seeds and episodes. Every network was trained {findings.trainings} times, from
+different seeds, and each training has episodes of its own; a two-level bootstrap resamples seeds, then the episodes of
+each. Intervals of shares are at least as wide as Wilson's."""
+
+
 def _report(name: str, findings: Findings, made_by: dict[str, Any]) -> str:
     packages = ", ".join(f"{package} {number}" for package, number in versions().items())
     parts = [
         f"# {name}\n",
         f"Made by `{made_by['command']}` with {packages}",
-        f"on {processor()}, {os.cpu_count()} cores. {INTERVALS}\n",
+        f"on {processor()}, {os.cpu_count()} cores. {intervals(findings)}\n",
         f"{findings.explanation.strip()}\n",
     ]
     parts += [f"## {title}\n\n{markdown_table(rows)}\n" for title, rows in findings.tables.items()]

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.observations import checked
 from dfplan.agents.seeds import Seeds, episode_seeds, own_seeds
-from dfplan.benchmarks.evaluation import Agent
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Agent
 from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointController
 from dfplan.envs.errors import CommandParser, InputError, choose, natural_number
 from dfplan.envs.layouts import LAYOUTS, maze_name
@@ -101,9 +101,8 @@ class WaypointAgent:
 def add_common_arguments(parser: CommandParser) -> None:
     """Add the arguments that say where agents act, and with which network."""
     parser.add_argument("maze", help="maze2d-umaze, maze2d-medium or maze2d-large; the -v1 may be left out")
-    parser.add_argument(
-        "--seed", type=natural_number, default=0, help="decides starts, random goals and agents' randomness"
-    )
+    seed = f"decides starts, random goals and agents' randomness (default: {FIRST_REPORTED_SEED})"
+    parser.add_argument("--seed", type=natural_number, default=FIRST_REPORTED_SEED, help=seed)
     parser.add_argument(
         "--goal", choices=("fixed", "random"), default="fixed", help="random: one per episode (Multi2D)"
     )

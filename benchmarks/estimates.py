@@ -5,18 +5,24 @@ from functools import cache
 import numpy as np
 
 from dfplan.benchmarks.evaluation import Evaluation
-from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, proportion
+from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, nested_bootstrap, nested_proportion
 
 SCORES = ("return", "normalized", "normalized_if_stay", "success", "first_reach")
 
 
 @cache  # table, report and results.json show the same intervals
-def estimates(evaluation: Evaluation) -> dict[str, Estimate]:
-    """Return the value and 95% interval of each column: means, and for ``first_reach`` the median."""
-    means = {name: bootstrap(evaluation.scores[name].astype(float)) for name in SCORES[:3]}
-    shares = {"success": proportion(evaluation.scores["success"].astype(bool))}
-    medians = {"first_reach": bootstrap(arrivals(evaluation), np.median)}
-    seconds = {name: bootstrap(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
+def estimates(*evaluations: Evaluation) -> dict[str, Estimate]:
+    """Return the value and 95% interval of each column: means, and for ``first_reach`` the median.
+
+    Several evaluations are those of one network for each training seed, of other episodes each; the intervals of scores
+    are then over seeds and episodes, those of seconds over all calls.
+    """
+    scores = {name: [one.scores[name] for one in evaluations] for name in SCORES[:4]}
+    means = {name: nested_bootstrap([sample.astype(float) for sample in scores[name]]) for name in SCORES[:3]}
+    shares = {"success": nested_proportion([sample.astype(bool) for sample in scores["success"]])}
+    medians = {"first_reach": nested_bootstrap([arrivals(one) for one in evaluations], np.median)}
+    timed = ("plan_seconds", "act_seconds")
+    seconds = {name: bootstrap(np.concatenate([getattr(one, name) for one in evaluations])) for name in timed}
     return means | shares | medians | seconds
 
 

@@ -40,25 +40,27 @@ def with_table(readme: str, name: str, table: str) -> str:
 
 def results_table(results: Path) -> str:
     """Return a Markdown table with a row for each agent of each run of dfplan-bench below ``results``."""
-    titles = ["run", "agent", *SCORES, "share of limit", "ms per plan (p50)"]
+    titles = ["run", "agent", "episodes", "seeds", *SCORES, "share of limit", "ms per plan (p50)"]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for file in sorted(results.glob("maze2d-*/results.json"), key=_by_maze):
         contents = json.loads(file.read_text(encoding="utf-8"))
         limit = kinematic_limit(maze_name(contents["env_id"]), contents["goal"])
+        first, seeds = contents["seed"], contents["seeds"]
+        episodes = f"{seeds * contents['episodes']} | {first}" + (f" to {first + seeds - 1}" if seeds > 1 else "")
         for agent, values in contents["agents"].items():
             cells = " | ".join(_cell(values[name], spec) for name, spec in SCORES.items())
             seconds = values["plan_seconds"]["p50"]
             milliseconds = "-" if seconds is None else f"{1000 * seconds:.1f}"
             link = f"[{file.parent.name}](benchmarks/results/{file.parent.name}/report.md)"
             share = f"{values['normalized']['mean'] / limit:.1%}"
-            rows.append(f"| {link} | {agent} | {cells} | {share} | {milliseconds} |")
+            rows.append(f"| {link} | {agent} | {episodes} | {cells} | {share} | {milliseconds} |")
     return "\n".join(rows) + "\n"
 
 
 def speed_table(speed: Path) -> str:
     """Return a Markdown table with a row for each maze and agent of the committed run of ``benchmarks.speed``."""
     tables = json.loads((speed / "results.json").read_text(encoding="utf-8"))["tables"]
-    titles = ["maze", "agent", "normalized", "ms per plan (p50)", "p95", "ms per act between plans (p50)"]
+    titles = ["maze", "agent", "normalized", "episodes", "ms per plan (p50)", "p95", "ms per act between plans (p50)"]
     titles.append("decisions per second at batch 1, 16, 128")
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for maze in MAZES:
@@ -67,7 +69,8 @@ def speed_table(speed: Path) -> str:
             score = {"mean": row["normalized"]["value"], "ci95": row["normalized"]["ci95"]}
             times = (row[name] for name in ("first plan: ms p50", "first plan: ms p95", "act between plans: ms p50"))
             of_agent = ", ".join(f"{rate['decisions/s']:.0f}" for rate in rates if rate["agent"] == row["agent"])
-            cells = [maze, row["agent"], _cell(score, ".1f"), *(f"{time:.2f}" for time in times), of_agent]
+            scored = [maze, row["agent"], _cell(score, ".1f"), str(row["episodes"])]
+            cells = [*scored, *(f"{time:.2f}" for time in times), of_agent]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 

@@ -139,11 +139,14 @@ def _compared_rows(conditions: Conditions) -> list[str]:
     maze = maze_name(conditions.env_id)
     if maze not in MAZES:
         return ["No scores were published for this maze."]
-    rows = [_row("method", maze, "scale", "source"), _row("---", "---:", "---", "---")]
+    titles = ("method", maze, "scale", "trained on", "driven by", "source")
+    rows = [_row(*titles), _row("---", "---:", *["---"] * 4)]
     limit = f"{kinematic_limit(maze, conditions.goal):.0f}"
-    rows.append(_row("kinematic limit", limit, "normalized", "computed: `python -m dfplan.benchmarks.kinematic_limit`"))
+    source = "computed: `python -m dfplan.benchmarks.kinematic_limit`"
+    rows.append(_row("kinematic limit", limit, "normalized", "-", "-", source))
     for quoted in QUOTED[conditions.goal]:
-        rows.append(_row(quoted.method, f"{quoted.scores[maze]:.1f}", quoted.scale, f"**quoted**: {quoted.source}"))
+        behind = (quoted.trained_on, quoted.driven_by, f"**quoted**: {quoted.source}")
+        rows.append(_row(quoted.method, f"{quoted.scores[maze]:.1f}", quoted.scale, *behind))
     return rows
 
 

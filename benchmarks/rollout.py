@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from dfplan.benchmarks.ablation import Findings, Row, Run, main, small_model
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, small_model
 from dfplan.benchmarks.charts import lines
 from dfplan.benchmarks.consistency import Judge, Paths
 from dfplan.benchmarks.figures import (
@@ -163,9 +163,10 @@ class Roller:
 
 def study(settings: Settings, run: Run) -> Findings:
     """Return how roll-outs fare by length, by k_small, with a spoilt past, and by how k_small is told."""
-    dataset = load_dataset(settings.maze, rows=settings.rows, seed=run.seed, progress=True)
+    seed = TRAINING_SEEDS[0]
+    dataset = load_dataset(settings.maze, rows=settings.rows, seed=seed, progress=True)
     schemes = dict.fromkeys(contender.training for contender in CONTENDERS.values())
-    models = {scheme: small_model(_recipe(settings, scheme, run.seed), dataset, run, scheme) for scheme in schemes}
+    models = {scheme: small_model(_recipe(settings, scheme, seed), dataset, run, scheme) for scheme in schemes}
     roller = Roller(models, dataset, settings, run.seed)
     longest = max(settings.multiples)
     by_level, by_length = _by_level(roller, longest), _by_length(roller)

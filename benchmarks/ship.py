@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dfplan.benchmarks.evaluation import Conditions
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Conditions
 from dfplan.benchmarks.model_card import write_card
 from dfplan.checkpoint import FILE_NAME, SHIPPED, load_checkpoint, save_checkpoint
 from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, positive_integer
@@ -27,7 +27,7 @@ def main() -> None:
     path = SHIPPED / f"{arguments.name}.safetensors"
     save_checkpoint(path, model, info, arguments.half)
     model, _ = load_checkpoint(path)
-    conditions = Conditions(recipe.env_id, arguments.episodes)
+    conditions = Conditions(recipe.env_id, arguments.episodes, FIRST_REPORTED_SEED)
     write_card(path.with_suffix(".md"), recipe, model, conditions, f"runs/{arguments.run.name}", timed=False)
     print(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")
 

@@ -1,7 +1,10 @@
-"""Turns per-episode scores into a number with an interval, and NaN into JSON's null."""
+"""Turns per-episode scores into a number with an interval, and NaN into JSON's null.
+
+Where networks are compared that were trained from several seeds, intervals are over both: seeds and episodes.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +60,57 @@ def bootstrap(
         statistics.append(statistic(sample[random.integers(len(sample), size=size)], axis=1))
     low, high = np.percentile(np.concatenate(statistics), [2.5, 97.5])
     return Estimate(value, float(low), float(high))
+
+
+def nested_bootstrap(
+    samples: Sequence[Float[np.ndarray, " sample"]],
+    statistic: Callable[..., np.ndarray] = np.mean,
+    resamples: int = NUM_RESAMPLES,
+) -> Estimate:
+    """Return the mean over training seeds of each one's ``statistic``, with its 95% two-level bootstrap interval.
+
+    Each resample draws training seeds with replacement, then episodes within each drawn seed. With one seed it is
+    ``bootstrap``. With few seeds it is narrow: S resampled seeds vary by (S - 1) / S of the variance that they have.
+
+    Args:
+        samples: one array per training seed, of equally many episodes. The episodes differ between seeds; were they
+            the same, their starts would count as several draws, and the interval would be too narrow.
+        statistic: a NumPy reduction with an ``axis`` argument.
+        resamples: how many times seeds and episodes are drawn.
+
+    Raises:
+        ValueError: if the numbers of episodes differ, or a sample holds NaN or infinity.
+    """
+    if len(samples) == 1:
+        return bootstrap(samples[0], statistic, resamples)
+    counts = sorted({len(sample) for sample in samples})
+    if len(counts) != 1 or not np.isfinite(np.concatenate(samples)).all():
+        raise ValueError(f"no interval for {len(samples)} samples of {counts} episodes, which may hold NaN or infinity")
+    if counts == [0]:
+        return Estimate(math.nan, math.nan, math.nan)
+    grid = np.stack(samples)  # (seed, episode)
+    value = float(statistic(grid, axis=1).mean())
+    random = np.random.default_rng(BOOTSTRAP_SEED)
+    statistics = []
+    for first in range(0, resamples, RESAMPLES_AT_ONCE):
+        size = (min(RESAMPLES_AT_ONCE, resamples - first), *grid.shape)  # (resample, seed, episode)
+        seeds, episodes = random.integers(grid.shape[0], size=size[:2]), random.integers(grid.shape[1], size=size)
+        statistics.append(statistic(grid[seeds[..., None], episodes], axis=2).mean(axis=1))
+    low, high = np.percentile(np.concatenate(statistics), [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
+
+
+def nested_proportion(outcomes: Sequence[Bool[np.ndarray, " sample"]]) -> Estimate:
+    """Return the share of true outcomes over training seeds; its interval holds the two-level bootstrap's and Wilson's.
+
+    The bootstrap of episodes that all succeed has no width, where Wilson's interval of all episodes never claims
+    certainty. With one seed it is ``proportion``.
+    """
+    pooled = proportion(np.concatenate(outcomes))
+    if len(outcomes) == 1:
+        return pooled
+    nested = nested_bootstrap([sample.astype(float) for sample in outcomes])
+    return Estimate(nested.value, min(nested.low, pooled.low), max(nested.high, pooled.high))
 
 
 def proportion(outcomes: Bool[np.ndarray, " sample"]) -> Estimate:

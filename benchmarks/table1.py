@@ -1,47 +1,76 @@
-"""``python -m dfplan.benchmarks.table1``: the paper's Table 1, run here beside what was published (§4.2)."""
+"""``python -m dfplan.benchmarks.table1``: the paper's Table 1, run here beside what was published (§4.2).
+
+Every row says what it was trained on and what drove its plans, since both decide the score.
+"""
 
 from dataclasses import dataclass
 
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import bars
-from dfplan.benchmarks.contenders import ContenderOptions, make_contenders
-from dfplan.benchmarks.evaluation import Conditions, evaluate
+from dfplan.benchmarks.contenders import ContenderOptions, described_config, make_contenders
+from dfplan.benchmarks.evaluation import Agent, Conditions, evaluate
 from dfplan.benchmarks.kinematic_limit import kinematic_limit
-from dfplan.benchmarks.published import QUOTED
+from dfplan.benchmarks.published import OWN_ACTIONS, PD, QUOTED
 
 SETTINGS = {"fixed": "Maze2D", "random": "Multi2D"}
-# Name of the row -> (agent of dfplan-bench, controller or None for the agent's own, whether it is slow).
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row that is run here.
+
+    Attributes:
+        agent: of dfplan-bench.
+        controller: what drives its plans; None for an agent without plans.
+        checkpoint: ending of the checkpoint's name, maze2d-MAZE before it; None for the agent's own.
+    """
+
+    agent: str
+    controller: str | None = None
+    checkpoint: str | None = None
+
+
 RUN_HERE = {
-    "dfplan planner": ("planner", None, False),
-    "dfplan planner, its own actions": ("planner", "diffused", False),
-    "dfplan policy": ("policy", None, False),
-    "Diffusion Forcing with MCG": ("planner-mcg", "pd", True),
-    "Diffuser, PD controller": ("diffuser", None, False),
-    "Diffuser, its own actions": ("diffuser", "diffused", False),
-    "waypoint controller (knows the maze)": ("waypoint", None, False),
-    "random": ("random", None, False),
+    "dfplan planner, re-executed, pursuit": Contender("planner", "pursuit"),
+    "dfplan planner, re-executed, own actions": Contender("planner", "diffused"),
+    "dfplan planner, recorded, pursuit": Contender("planner", "pursuit", "-recorded"),
+    "dfplan planner, recorded, own actions": Contender("planner", "diffused", "-recorded"),
+    "dfplan policy": Contender("policy", "pursuit"),
+    "Diffusion Forcing with MCG, PD controller": Contender("planner-mcg", "pd"),
+    "Diffusion Forcing with MCG, own actions": Contender("planner-mcg", "diffused"),
+    "Diffuser, PD controller": Contender("diffuser", "pd"),
+    "Diffuser, its own actions": Contender("diffuser", "diffused"),
+    "waypoint controller (knows the maze)": Contender("waypoint"),
+    "random": Contender("random"),
 }
+DRIVEN_BY = {"diffused": OWN_ACTIONS, "pd": PD, "pursuit": "pursuit"}  # controller -> its name in the table
+# Columns between a row's source and its scores; a dash where a row has none.
+UNKNOWN = dict.fromkeys(("trained on", "driven by", "plans per episode", "updates", "episodes"), "-")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Budget of the comparison: the same episodes for every agent, fewer for those that guide by gradients."""
+    """Budget of the comparison: the same episodes for every agent."""
 
     mazes: tuple[str, ...]
     episodes: int
-    guided_episodes: int
     agents: tuple[str, ...] = tuple(RUN_HERE)
 
 
-FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100, guided_episodes=16)
-QUICK = Settings(mazes=("umaze",), episodes=10, guided_episodes=2, agents=("dfplan planner", "dfplan policy"))
+FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100)
+QUICK = Settings(mazes=("umaze",), episodes=10, agents=tuple(RUN_HERE)[:5])
 
 EXPLANATION = """
 Rows marked *run here* come from the agents of `dfplan-bench` on the environment's fixed goal (Maze2D) or on goals drawn
 per episode (Multi2D). Rows marked *quoted* repeat what was published, on the scale that was published; theirs are other
-episodes, and mostly other data and larger networks. `updates` and `episodes` say what stands behind a row: Diffuser had
-fewer updates here than the shipped checkpoint of the planner; the comparison at one budget is `schemes` and
-`controllers`.
+episodes, and mostly larger networks.
+
+`trained on`: the demonstrations as they were recorded (here generated with D4RL's controller and noise), or
+*re-executed*, that is the same ways driven faster. `driven by`: the plan's own actions, a PD controller on the plan's
+clock, or pursuit of the plan's way; *as published* where the source has to be asked. No quoted row is known to have
+re-executed data or pursuit; those that act by their own actions compare with the row `recorded, own actions`. `plans
+per episode`, `updates` and `episodes` say what stands behind a row: Diffuser had fewer updates here than the planner;
+the comparison at one budget is `schemes` and `controllers`.
 """
 
 
@@ -59,18 +88,32 @@ def study(settings: Settings, run: Run) -> Findings:
 
 
 def _row(maze: str, goal: str, label: str, settings: Settings, run: Run) -> Row:
-    agent_name, controller, is_slow = RUN_HERE[label]
-    options = ContenderOptions(f"maze2d-{maze}-v1", controller=controller, device=run.device)
-    (agent,) = make_contenders([agent_name], options).values()
-    episodes = settings.guided_episodes if is_slow else settings.episodes
-    conditions = Conditions(options.env_id, episodes, run.seed, goal)
+    contender = RUN_HERE[label]
+    checkpoint = None if contender.checkpoint is None else f"maze2d-{maze}{contender.checkpoint}"
+    options = ContenderOptions(f"maze2d-{maze}-v1", checkpoint, contender.controller, run.device)
+    (agent,) = make_contenders([contender.agent], options).values()
+    conditions = Conditions(options.env_id, settings.episodes, run.seed, goal)
     evaluation = evaluate(agent, conditions, f"{SETTINGS[goal]} {maze}, {label}", timed=False)
-    updates = getattr(agent, "info", {}).get("step", "-")
-    return {"method": label, "source": "run here", "updates": updates, "episodes": episodes} | score_row(evaluation)
+    return {"method": label, "source": "run here"} | UNKNOWN | _background(agent) | score_row(evaluation)
+
+
+def _background(agent: Agent) -> Row:
+    """Return what stands behind the scores of an agent that has just been evaluated; nothing for one without plans."""
+    config = described_config(agent)
+    if "controller" not in config:
+        return {}
+    driven_by = DRIVEN_BY[config["controller"]] + (", hold" if config.get("hold") else "")
+    return {
+        "trained on": f"{agent.info.get('demonstrations', 'recorded')} demonstrations",
+        "driven by": driven_by,
+        "plans per episode": len(agent.plan_seconds),  # of the last batch of episodes, which all plan together
+        "updates": agent.info["step"],
+    }
 
 
 def _limit(maze: str, goal: str) -> Row:
-    return {"method": "kinematic limit", "source": "computed here", "normalized": kinematic_limit(maze, goal)}
+    limit = {"normalized": kinematic_limit(maze, goal)}
+    return {"method": "kinematic limit", "source": "computed here"} | UNKNOWN | limit
 
 
 def _quoted(maze: str, goal: str) -> list[Row]:
@@ -78,8 +121,9 @@ def _quoted(maze: str, goal: str) -> list[Row]:
     for quoted in QUOTED[goal]:
         title = "normalized_if_stay" if quoted.scale == "normalized_if_stay" else "normalized"
         scale = "" if quoted.scale.startswith("normalized") else f" ({quoted.scale})"
-        source = f"**quoted**: {quoted.source}{scale}"
-        rows.append({"method": quoted.method, "source": source, title: quoted.scores[maze]})
+        row = {"method": quoted.method, "source": f"**quoted**: {quoted.source}{scale}"} | UNKNOWN
+        known = {"trained on": quoted.trained_on, "driven by": quoted.driven_by}
+        rows.append(row | known | {title: quoted.scores[maze]})
     return rows
 
 

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.estimates import arrivals
-from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
 from dfplan.benchmarks.model_card import CARD_NAME, backbone_name, evaluated_agents, flag, write_card
 from dfplan.benchmarks.provenance import commit
@@ -41,7 +41,7 @@ from dfplan.envs.layouts import LAYOUTS, maze_name
 from dfplan.levels import LEVEL_SAMPLERS
 from dfplan.training import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Trainer, saved_recipe
 
-PERIODIC_EPISODES = 20
+PERIODIC_EPISODES, PERIODIC_SEED = 20, 0  # of the evaluation during training, by which recipes are chosen
 SHOWN_PLANS = 6
 # Settings of training with a flag of their own.
 CHANGEABLE = (
@@ -90,7 +90,7 @@ def _train(trainer: Trainer, arguments: Namespace, maze: str) -> None:
         return
     folder = trainer.output
     if arguments.episodes:
-        conditions = Conditions(trainer.recipe.env_id, arguments.episodes)
+        conditions = Conditions(trainer.recipe.env_id, arguments.episodes, FIRST_REPORTED_SEED)
         write_card(folder / CARD_NAME, trainer.recipe, model, conditions, str(arguments.output))
     print(f"the checkpoint is {folder}; try dfplan-bench maze2d-{maze} --checkpoint {folder}")
 
@@ -131,14 +131,15 @@ class Reporter:
         settings = next(iter(evaluated_agents(self.trainer.recipe).values()))
         config = PlannerConfig.for_demonstrations(self.trainer.config.demonstrations, **settings)
         agent = DFPlanner(model, config)
-        evaluation = evaluate(agent, Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES), f"evaluation at {step}")
+        conditions = Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES, PERIODIC_SEED)
+        evaluation = evaluate(agent, conditions, f"evaluation at {step}")
         for name, values in (evaluation.scores | {"first_reach": arrivals(evaluation)}).items():
             self.writer.add_scalar(f"evaluation/{name}", values.mean(), step)
         self.writer.add_figure("plans", self._plans(agent), step)
         self.writer.flush()
 
     def _plans(self, agent: DFPlanner):
-        conditions = Conditions(self.trainer.recipe.env_id, SHOWN_PLANS)
+        conditions = Conditions(self.trainer.recipe.env_id, SHOWN_PLANS, PERIODIC_SEED)
         observation, goal = first_observation(agent, conditions)
         agent.reset(goal=goal, seed=0)
         starts = observation.repeat(SHOWN_PLANS, axis=0)

@@ -3,14 +3,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from dfplan.benchmarks import ablation
-from dfplan.benchmarks.ablation import Findings, Run, main, markdown_table, small_model
+from dfplan.benchmarks.ablation import (
+    Findings,
+    Run,
+    intervals,
+    main,
+    markdown_table,
+    score_row,
+    small_model,
+    small_models,
+)
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Conditions, Evaluation
 from dfplan.benchmarks.statistics import Estimate
 from dfplan.checkpoint import find_checkpoint, load_checkpoint
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.envs.files import file_digest, locked
+from dfplan.training import saved_recipe
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,21 @@ def test_a_command_leaves_json_a_report_and_figures_that_name_it(command):
     report = (folder / "report.md").read_text()
     assert "What is varied." in report and "| planner | 90.0 | 4 |" in report and "![scores](scores.png)" in report
     assert (folder / "scores.png").stat().st_size > 0
+
+
+def test_a_study_evaluates_on_the_first_reported_seed_unless_another_is_asked_for(monkeypatch, tmp_path):
+    seeds = []
+
+    def seen(settings, run):
+        seeds.append(run.seed)
+        return study(settings, run)
+
+    for flags in ([], ["--seed", "0"]):
+        folder = tmp_path / f"run{len(flags)}"
+        monkeypatch.setattr("sys.argv", ["trial", "--output", str(folder), "--device", "cpu", *flags])
+        main("trial", "A trial.", seen, Settings(episodes=9), Settings(episodes=2))
+    assert seeds == [FIRST_REPORTED_SEED, 0]
+    assert json.loads((folder / "results.json").read_text())["command"].endswith("trial --seed 0")
 
 
 def test_quick_takes_the_small_settings(command, capsys):
@@ -149,3 +176,56 @@ def test_a_small_model_is_trained_once_and_anew_for_another_recipe_or_by_other_c
     small_model(longer, tiny_dataset, run, "tiny")
     assert len(updates) == 8
     assert isinstance(first.config, ModelConfig) and np.isfinite(float(next(first.parameters()).sum()))
+
+
+def test_several_training_seeds_make_a_model_each_on_their_own_data_once(
+    tiny_config, tiny_dataset, tmp_path, monkeypatch
+):
+    drawn = []
+
+    def dataset(seed):
+        drawn.append(seed)
+        return tiny_dataset | {"actions": tiny_dataset["actions"] + seed}
+
+    run = Run(seed=1000, device="cpu", output=tmp_path)
+    recipe = Recipe("trial", tiny_config, TrainingConfig(steps=1, batch_size=2))
+    models = small_models(recipe, dataset, run, "tiny", seeds=(0, 2))
+    assert drawn == [0, 2] and not torch.equal(*(next(model.parameters()) for model in models))
+    folders = sorted((tmp_path / "models").iterdir())
+    assert [folder.name[:-9] for folder in folders] == ["tiny-seed0", "tiny-seed2"]
+    assert [saved_recipe(folder).training.seed for folder in folders] == [0, 2]
+    monkeypatch.setattr(ablation.Trainer, "update", lambda self: pytest.fail("trained again"))
+    assert len(small_models(recipe, dataset, run, "tiny", seeds=(0, 2))) == 2
+
+
+@pytest.mark.parametrize(("asked", "trained_in"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_a_small_model_is_trained_in_float32_unless_its_recipe_names_a_precision(
+    asked, trained_in, tiny_config, tiny_dataset, tmp_path
+):
+    recipe = Recipe("trial", tiny_config, TrainingConfig(steps=1, batch_size=2, precision=asked))
+    small_model(recipe, tiny_dataset, Run(0, "cpu", tmp_path), "tiny")
+    (folder,) = (tmp_path / "models").iterdir()
+    assert saved_recipe(folder).training.precision == trained_in
+
+
+def evaluated(normalized):
+    """An evaluation of two episodes with the given normalized scores."""
+    scores = {name: np.array(normalized) for name in ("return", "normalized", "normalized_if_stay")}
+    scores |= {"success": np.ones(2, bool), "first_reach": np.full(2, 5.0)}
+    nothing, conditions = np.empty(0), Conditions("maze2d-umaze-v1", episodes=2)
+    return Evaluation(conditions, np.ones((2, 2)), np.ones((2, 10, 2)), np.ones((2, 9)), scores, nothing, nothing)
+
+
+def test_a_row_of_scores_says_of_how_many_episodes_and_trainings_it_is():
+    one = score_row(evaluated([0.0, 10.0]))
+    assert list(one)[:2] == ["episodes", "normalized"] and one["episodes"] == 2
+    several = score_row([evaluated([0.0, 0.0]), evaluated([10.0, 10.0]), evaluated([20.0, 20.0])])
+    assert (several["trainings"], several["episodes"]) == (3, 6)
+    assert several["normalized"] == Estimate(10.0, 0.0, 20.0)  # all of it from the differences between trainings
+    assert "s per plan" not in one and "s per plan" not in several
+
+
+def test_a_report_says_whether_its_intervals_are_over_training_seeds():
+    once, often = (intervals(Findings({}, {}, "", trainings)) for trainings in (1, 3))
+    assert "Every network was\ntrained once" in once and "trained 3 times" not in once
+    assert "over training seeds and episodes" in often and "trained 3 times" in often

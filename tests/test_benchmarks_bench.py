@@ -8,6 +8,7 @@ from torchrun import ROOT, torchrun
 
 from dfplan.benchmarks import bench, contenders, evaluation
 from dfplan.benchmarks.bench import main
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED
 from dfplan.checkpoint import save_checkpoint
 from dfplan.envs.files import locked
 
@@ -67,6 +68,15 @@ def test_flags_reach_the_agents(run, tmp_path, tiny_model):
     assert run("maze2d-umaze", "--agents", "planner", "--episodes", "1", *flags)[0] == 0
     assert run.seen == [contenders.ContenderOptions("maze2d-umaze-v1", "run", "pd", "cpu", "fast")]
     assert "--preset fast" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_scores_are_of_the_first_reported_seed_unless_another_is_asked_for(run, tmp_path):
+    words = ["maze2d-umaze", "--agents", "waypoint", "--episodes", "1"]
+    assert run(*words)[0] == 0 and run(*words, "--seed", "0", "--output", "chosen")[0] == 0
+    reported, chosen = (tmp_path / "dfplan-bench" / "maze2d-umaze", tmp_path / "chosen")
+    assert json.loads((reported / "results.json").read_text())["seed"] == FIRST_REPORTED_SEED == 1000
+    assert json.loads((chosen / "results.json").read_text())["seed"] == 0
+    assert "--seed" not in (reported / "report.md").read_text() and "--seed 0" in (chosen / "report.md").read_text()
 
 
 def test_several_seeds_are_the_runs_of_each_seed_together(run, tmp_path):

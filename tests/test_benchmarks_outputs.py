@@ -100,6 +100,8 @@ def test_the_report_says_how_it_was_made_and_marks_what_is_quoted(written):
     assert "| kinematic limit | 175 |" in text
     published = [line for line in text.splitlines() if "Diffuser" in line or "IQL" in line]
     assert published and all("**quoted**" in line for line in published)
+    assert "| method | umaze | scale | trained on | driven by | source |" in text
+    assert "| Diffuser, its own actions | 6.3 | normalized | D4RL's recording | own actions |" in text
     for score in ("`return`", "`normalized`", "`normalized_if_stay`"):
         assert f"* {score}: " in text
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfplan.benchmarks.evaluation import Conditions
-from dfplan.benchmarks.plan_pictures import MOST_FRAMES, main, write_plan_pictures
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Conditions
+from dfplan.benchmarks.plan_pictures import MOST_FRAMES, _parser, main, write_plan_pictures
 from dfplan.checkpoint import save_checkpoint
 
 
@@ -36,6 +36,10 @@ def test_a_plan_leaves_a_picture_and_an_animation(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["denoising.gif", "plan.png"]
     with Image.open(tmp_path / "denoising.gif") as image:
         assert image.n_frames == 3
+
+
+def test_the_plan_is_of_a_reported_episode_unless_another_seed_is_asked_for():
+    assert _parser().parse_args(["maze2d-umaze"]).seed == FIRST_REPORTED_SEED
 
 
 def test_many_rows_are_thinned_out(tmp_path, monkeypatch):

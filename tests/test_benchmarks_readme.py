@@ -4,7 +4,10 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from dfplan.benchmarks import readme
+from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED
 from dfplan.benchmarks.kinematic_limit import kinematic_limit
 from dfplan.benchmarks.statistics import json_safe
 
@@ -26,20 +29,22 @@ AGENT = {
 }
 
 
-def test_each_agent_of_each_run_has_a_row_with_intervals_and_the_median_arrival(tmp_path):
+def test_each_agent_of_each_run_has_a_row_with_episodes_seeds_intervals_and_the_median_arrival(tmp_path):
     for maze in ("large", "umaze"):
         (tmp_path / f"maze2d-{maze}").mkdir()
         contents = {"env_id": f"maze2d-{maze}-v1", "goal": "fixed", "agents": {"planner": AGENT}}
+        contents |= {"episodes": 50, "seed": 1000, "seeds": 3 if maze == "umaze" else 1}
         (tmp_path / f"maze2d-{maze}" / "results.json").write_text(json.dumps(contents))
     rows = readme.results_table(tmp_path).splitlines()
     assert len(rows) == 4 and "umaze" in rows[2] and "large" in rows[3]
-    assert "| planner | 130.0 [120.0, 140.0] |" in rows[2]
+    assert "| planner | 150 | 1000 to 1002 | 130.0 [120.0, 140.0] |" in rows[2]
+    assert "| planner | 50 | 1000 | 130.0 [120.0, 140.0] |" in rows[3]
     assert rows[2].endswith(f"| 75 [65, 85] | {130.04 / kinematic_limit('umaze'):.1%} | 12.3 |")
 
 
-def test_each_agent_on_each_maze_has_a_row_of_its_speed(tmp_path):
+def test_each_agent_on_each_maze_has_a_row_of_its_speed_that_says_of_how_many_episodes_its_score_is(tmp_path):
     latency = {"first plan: ms p50": 5.678, "first plan: ms p95": 9.0, "act between plans: ms p50": 0.05}
-    scored = {"agent": "fast", "normalized": {"value": 160.0, "ci95": [155.0, 165.0]}} | latency
+    scored = {"agent": "fast", "normalized": {"value": 160.0, "ci95": [155.0, 165.0]}, "episodes": 8} | latency
     rates = [{"agent": "fast", "batch": batch, "decisions/s": 100.4 * batch} for batch in (1, 16)]
     tables = {}
     for maze in readme.MAZES:
@@ -48,7 +53,7 @@ def test_each_agent_on_each_maze_has_a_row_of_its_speed(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"tables": tables}))
     rows = readme.speed_table(tmp_path).splitlines()
     assert len(rows) == 5
-    assert rows[3] == "| medium | fast | 160.0 [155.0, 165.0] | 5.68 | 9.00 | 0.05 | 100, 1606 |"
+    assert rows[3] == "| medium | fast | 160.0 [155.0, 165.0] | 8 | 5.68 | 9.00 | 0.05 | 100, 1606 |"
 
 
 def test_only_what_stands_between_the_marks_is_replaced():
@@ -64,9 +69,21 @@ def test_the_readme_shows_the_committed_results():
     assert readme.with_tables(text, results) == text
 
 
+@pytest.mark.xfail(strict=True, reason="the committed runs are of the seeds 0 to 2 until they are made again")
+def test_every_committed_run_is_of_reported_seeds_and_has_the_policy_wherever_goals_are_random():
+    for file in (ROOT / "benchmarks" / "results").glob("maze2d-*/results.json"):
+        contents = json.loads(file.read_text())
+        assert contents["seed"] >= FIRST_REPORTED_SEED, file
+        assert contents["goal"] == "fixed" or "policy" in contents["agents"], file
+
+
 def test_every_file_that_the_readme_links_to_exists():
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert links and not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
+# Studies whose settings have changed since their results were committed; they are to be run again before a release.
+OUTDATED = {"table1"}
 
 
 def as_committed(settings, committed) -> bool:
@@ -82,5 +99,6 @@ def test_every_ablation_with_committed_results_was_made_by_its_full_settings():
     assert ablations
     for name, contents in ablations.items():
         module = importlib.import_module(f"dfplan.benchmarks.{name}")
-        assert as_committed(json.loads(json.dumps(json_safe(asdict(module.FULL)))), contents["settings"])
+        full = json.loads(json.dumps(json_safe(asdict(module.FULL))))
+        assert as_committed(full, contents["settings"]) != (name in OUTDATED), name
         assert "--quick" not in contents["command"]

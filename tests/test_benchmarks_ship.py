@@ -30,6 +30,7 @@ def test_a_run_ships_in_half_precision_with_a_card_that_names_its_command(run, t
     for name, weight in trained.named_parameters():
         assert torch.equal(shipped.get_parameter(name), weight.half().float())
     card = (tmp_path / "maze2d-umaze-tiny.md").read_text()
+    assert f"1 episodes, seed {evaluation.FIRST_REPORTED_SEED}, fixed goal" in card
     settings = "--demonstrations recorded --steps 1 --batch-size 2 --precision float32"
     assert f"`dfplan-train maze2d-umaze --output runs/run {settings}`" in card
 

@@ -6,7 +6,7 @@ import pytest
 from dfplan.agents.config import PRESETS, PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks import speed, speed_scaling, timing
-from dfplan.benchmarks.ablation import Findings, Run, main
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Run, main
 from dfplan.benchmarks.evaluation import Evaluation
 from dfplan.benchmarks.statistics import Estimate
 from dfplan.checkpoint import find_checkpoint
@@ -34,7 +34,7 @@ def findings(tiny_model, tiny_config, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "evaluate", evaluated)
     monkeypatch.setattr(speed, "measure_latency", lambda *_: LATENCY)
     monkeypatch.setattr(speed, "AGENTS", AGENTS)
-    monkeypatch.setattr(speed, "load_dataset", lambda maze, **_: tiny_dataset)
+    monkeypatch.setattr(speed, "load_dataset", lambda maze, seed, **_: seed == TRAINING_SEEDS[0] and tiny_dataset)
     monkeypatch.setattr(speed, "RECIPES", {"umaze": Recipe("trial", tiny_config, TrainingConfig(batch_size=2))})
     monkeypatch.setattr(
         DFPlanner, "load", lambda name, device, **settings: DFPlanner(tiny_model, PlannerConfig(**settings))

@@ -1,6 +1,6 @@
-"""The ablations that only evaluate checkpoints, each run with very little of everything."""
+"""The ablations that score agents in a maze, each run with very little of everything."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from matplotlib.figure import Figure
@@ -11,6 +11,7 @@ from dfplan.benchmarks import (
     decisions,
     evaluation,
     guidance,
+    likelihood,
     policy_vs_planner,
     schedules,
     schemes,
@@ -25,7 +26,15 @@ STUDIES = {
     policy_vs_planner: policy_vs_planner.Settings(mazes=("umaze",), episodes=2, lookaheads=(1,)),
     schedules: schedules.Settings(("umaze",), episodes=2, guided_episodes=1, schedules=("pyramid 0.3", "trapezoid 1")),
     guidance: guidance.Settings(("umaze",), ("random",), 1, futures=(1, 2, 3), scales=(3.0,), repeats=3),
-    schemes: schemes.Settings(("umaze",), episodes=2, ways=("policy", "diffuser")),
+    schemes: schemes.Settings(
+        ("umaze",),
+        episodes=2,
+        updates=(1,),
+        ways=("policy", "diffuser"),
+        schemes=("teacher forcing",),
+        training_seeds=(0, 1),
+        rows=3000,
+    ),
     controllers: controllers.Settings(("umaze",), episodes=2, contenders=("Diffuser",)),
     backbones: backbones.Settings("umaze", episodes=2, ways=("policy", "planner with history")),
     decisions: decisions.Settings(
@@ -37,17 +46,18 @@ STUDIES = {
         ideas=("shipped planner", "second-order solver"),
         training_ideas=(decisions.RECORDED_RECIPE, "20 steps in a token"),
     ),
-    table1: table1.Settings(("umaze",), episodes=2, guided_episodes=1, agents=("dfplan policy", "random")),
+    table1: table1.Settings(("umaze",), episodes=2, agents=("dfplan policy", "random")),
 }
 
 
 @pytest.mark.parametrize(("module", "settings"), STUDIES.items(), ids=[module.__name__ for module in STUDIES])
-def test_every_study_finds_scores_with_intervals_and_draws_them(module, settings, tmp_path, monkeypatch):
+def test_every_study_finds_scores_with_intervals_and_episodes_and_draws_them(module, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)  # one decision; timing has its own tests
     findings = module.study(settings, Run(seed=1, device="cpu", output=tmp_path))
     for rows in findings.tables.values():
         assert any(isinstance(value, Estimate) for row in rows for value in row.values())
         assert markdown_table(rows).count("\n") == len(rows) + 1
+        assert all("episodes" in row for row in rows if "normalized" in row)
     assert findings.figures and all(isinstance(figure, Figure) for figure in findings.figures.values())
     assert findings.explanation
 
@@ -76,12 +86,43 @@ def test_the_paper_table_has_the_limit_first_and_quoted_rows_marked():
     assert veteran["normalized_if_stay"] == 136.6 and "normalized" not in veteran
 
 
+def test_the_paper_table_has_the_planner_on_both_data_by_own_actions_and_by_pursuit(tmp_path):
+    planners = [label for label, contender in table1.RUN_HERE.items() if contender.agent == "planner"]
+    settings = table1.Settings(("umaze",), episodes=1, agents=(*planners, "Diffuser, PD controller", "random"))
+    run = Run(seed=1, device="cpu", output=tmp_path)
+    rows = [table1._row("umaze", "random", label, settings, run) for label in settings.agents]
+    columns = ("trained on", "driven by", "plans per episode", "updates", "episodes")
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("re-executed demonstrations", "pursuit", 30, 8000, 1),
+        ("re-executed demonstrations", "own actions", 30, 8000, 1),
+        ("recorded demonstrations", "pursuit", 15, 4000, 1),
+        ("recorded demonstrations", "own actions", 15, 4000, 1),
+        ("recorded demonstrations", "PD controller", 1, 2000, 1),
+        ("-", "-", "-", "-", 1),
+    ]
+
+
+@pytest.mark.parametrize("goal", ["fixed", "random"])
+def test_every_quoted_row_says_what_it_was_trained_on_and_driven_by(goal):
+    rows = {row["method"].removesuffix(" (Multi2D)"): row for row in table1._quoted("large", goal)}
+    assert all(row["trained on"] in ("D4RL's recording", "as published") for row in rows.values())
+    assert rows["Diffuser, PD controller"]["driven by"] == "PD controller"
+    assert rows["Diffuser, its own actions"]["driven by"] == "own actions"
+    assert rows["Diffusion Forcing with MCG"]["driven by"] == "own actions"
+    assert rows["SSD"]["driven by"] == "as published"
+    assert rows["HorizonFlow"]["normalized"] == {"fixed": 205.2, "random": 216.5}[goal]
+
+
+def test_every_agent_of_the_paper_table_has_the_same_episodes():
+    assert [field.name for field in fields(table1.Settings) if "episodes" in field.name] == ["episodes"]
+
+
 def test_every_checkpoint_that_a_full_study_loads_ships():
     modules = (policy_vs_planner, decisions, table1, schedules, guidance)
     names = {f"maze2d-{maze}" for module in modules for maze in module.FULL.mazes}
     names |= {f"maze2d-{maze}-recorded" for maze in decisions.FULL.mazes}
-    names |= {f"maze2d-{maze}-full_sequence" for maze in table1.FULL.mazes}
-    names |= {f"maze2d-{maze}-{scheme}" for maze in schemes.FULL.mazes for scheme in schemes.SCHEMES}
+    names |= {f"maze2d-{maze}{suffix}" for maze in table1.FULL.mazes for suffix in ("-full_sequence", "-recorded")}
+    names |= set(likelihood.FULL.checkpoints)
     tracked = {suffix for suffix, _ in controllers.CONTENDERS.values()}
     names |= {f"maze2d-{maze}{suffix}" for maze in controllers.FULL.mazes for suffix in tracked}
     names |= {f"maze2d-{backbones.FULL.maze}-{name}" for name in backbones.BACKBONES}

@@ -46,7 +46,7 @@ def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(comma
     card = (folder / "README.md").read_text()
     assert "--steps 2 --batch-size 2 --precision" in card and "--rows 3000 --seed 3`" in card
     assert "generated, seed 3" in card
-    assert "| planner |" in card and "| policy |" in card and "2 episodes" in card
+    assert "| planner |" in card and "| policy |" in card and "2 episodes, seed 1000," in card
     assert f"\n{commit_in_words()}.\n" in card
     assert load_checkpoint(folder / "model.safetensors")[1]["env_id"] == "maze2d-umaze-v1"
     assert list((folder / "tensorboard").iterdir())
@@ -128,11 +128,18 @@ def test_a_folder_is_locked_while_a_model_is_trained_and_leaves_no_lock(command,
     assert {file.name for file in folder.iterdir()} == {"model.safetensors", "recipe.json", "state.pt", "tensorboard"}
 
 
-def test_an_evaluation_on_the_way_is_logged_with_pictures_of_plans(command):
+def test_an_evaluation_on_the_way_is_logged_with_pictures_of_plans_and_keeps_to_a_seed_for_choosing(
+    command, monkeypatch
+):
+    seeds, evaluate = [], train.evaluate
+    monkeypatch.setattr(
+        train, "evaluate", lambda agent, asked, label: seeds.append(asked.seed) or evaluate(agent, asked, label)
+    )
     folder = command("--steps", "1", "--episodes", "0", "--evaluate-every", "1")
     log = logged(folder)
     assert {"train/loss", "train/learning_rate", "train/tokens_per_second"} <= set(log.Tags()["scalars"])
     assert "evaluation/normalized" in log.Tags()["scalars"] and log.Tags()["images"] == ["plans"]
+    assert seeds == [0]
 
 
 def test_files_of_the_users_own_are_not_overwritten(command, tmp_path, capsys):

@@ -1,0 +1,66 @@
+import json
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from dfplan.benchmarks import schemes
+from dfplan.benchmarks.ablation import Run
+from dfplan.benchmarks.evaluation import Evaluation
+from dfplan.checkpoint import SHIPPED
+from dfplan.config import RECORDED_RECIPES
+from dfplan.envs.scores import episode_scores
+
+TINY = schemes.Settings(("umaze",), 3, updates=(7,), ways=("policy", "planner"), training_seeds=(0, 1), rows=3000)
+
+
+NOTHING = np.empty(0)
+
+
+@pytest.fixture
+def found(monkeypatch, tmp_path, tiny_model):
+    """What the study finds with networks that are not trained, what it would train, and what it evaluates."""
+    trained, asked = [], []
+
+    def evaluate(agent, conditions, label, timed):
+        asked.append(conditions)
+        rewards = np.ones((3, 300))
+        scores = episode_scores("umaze", rewards)
+        return Evaluation(conditions, np.ones((3, 2)), np.ones((3, 301, 2)), rewards, scores, NOTHING, NOTHING)
+
+    monkeypatch.setattr(schemes, "small_models", lambda *given: trained.append(given) or [tiny_model] * len(given[-1]))
+    monkeypatch.setattr(schemes, "evaluate", evaluate)
+    return schemes.study(TINY, Run(1000, "cpu", tmp_path)), trained, asked
+
+
+def test_every_scheme_is_trained_from_every_training_seed_by_the_recipe_of_recorded_demonstrations(found):
+    _, trained, _ = found
+    assert [given[-1] for given in trained] == [(0, 1)] * len(schemes.SCHEMES)
+    own = RECORDED_RECIPES["umaze"]
+    same = {"steps": 7, "goal_known": 0.5, "rows": 3000, "precision": "float32"}
+    for given, changed in zip(trained, schemes.SCHEMES.values(), strict=True):
+        assert given[0] == replace(own, training=replace(own.training, **same, **changed))
+        assert not given[0].model.causal
+
+
+def test_networks_of_different_training_seeds_have_other_episodes_which_all_rows_share(found):
+    findings, _, asked = found
+    (rows,) = findings.tables.values()
+    assert [(conditions.seed, conditions.episodes) for conditions in asked] == len(rows) * [(1000, 3), (1001, 3)]
+    assert findings.trainings == 2 and all((row["trainings"], row["episodes"]) == (2, 6) for row in rows)
+    assert [(row["trained by"], row["sampled by"]) for row in rows] == list(product(schemes.SCHEMES, TINY.ways))
+
+
+@pytest.mark.parametrize("scheme", schemes.SCHEMES)
+@pytest.mark.parametrize("maze", schemes.FULL.mazes)
+def test_the_full_study_trains_by_the_recipe_of_the_shipped_checkpoint_of_the_scheme(maze, scheme):
+    updates = dict(zip(schemes.FULL.mazes, schemes.FULL.updates, strict=True))[maze]
+    recipe = schemes.recipe(maze, updates, scheme, schemes.FULL)
+    name = f"maze2d-{maze}-{recipe.training.level_sampler}.md"
+    card = (SHIPPED / name).read_text(encoding="utf-8").split("```json")[1].split("```")[0]
+    shipped = json.loads(card)
+    for setting in ("steps", "goal_known", "level_sampler", "precision", "rows", "batch_size", "learning_rate"):
+        assert getattr(recipe.training, setting) == shipped["training"][setting], setting
+    for setting in ("num_tokens", "frame_stack", "width", "depth", "causal"):
+        assert getattr(recipe.model, setting) == shipped["model"][setting], setting
