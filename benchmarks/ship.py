@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of dfplan-train")
     parser.add_argument("name", help="what the checkpoint is to be called, such as maze2d-umaze-rnn")
     parser.add_argument("--half", action="store_true", help="two bytes a weight instead of four")
+    parser.add_argument("--overwrite", action="store_true", help="replace the checkpoint of that name")
     parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes of the model card")
     arguments = parser.parse_args()
     if Path(arguments.name).name != arguments.name:
@@ -25,6 +26,8 @@ def main() -> None:
     if info.get("step") != recipe.training.steps:
         raise InputError(f"the run stands at step {info.get('step')} of {recipe.training.steps}; finish it first.")
     path = SHIPPED / f"{arguments.name}.safetensors"
+    if path.exists() and not arguments.overwrite:
+        raise InputError(f"{path} exists and stays; add --overwrite, or choose another name.")
     save_checkpoint(path, model, info, arguments.half)
     model, _ = load_checkpoint(path)
     conditions = Conditions(recipe.env_id, arguments.episodes, FIRST_REPORTED_SEED)

@@ -51,3 +51,17 @@ def test_what_is_unfinished_or_would_leave_the_folder_does_not_ship(run, name, s
     with pytest.raises(SystemExit) as ended:
         ship.main()
     assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_ships_already_is_replaced_only_if_told_so(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ship, "SHIPPED", tmp_path)
+    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)
+    (tmp_path / "tiny.safetensors").write_text("another")
+    monkeypatch.setattr("sys.argv", ["ship", str(run), "tiny", "--episodes", "1"])
+    with pytest.raises(SystemExit) as ended:
+        ship.main()
+    assert ended.value.code == 2 and "exists and stays; add --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "tiny.safetensors").read_text() == "another"
+    monkeypatch.setattr("sys.argv", ["ship", str(run), "tiny", "--episodes", "1", "--overwrite"])
+    ship.main()
+    assert load_checkpoint(tmp_path / "tiny.safetensors")[1]["step"] == 1

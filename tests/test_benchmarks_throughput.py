@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfplan.backbones.base import STEADY_ROWS_PER_THREAD
+from dfplan.backbones.base import fewest_steady_rows
 from dfplan.benchmarks import timing
 from dfplan.benchmarks.throughput import pass_row, training_rows
 from dfplan.benchmarks.timing import Machine
@@ -39,7 +39,7 @@ def test_an_update_takes_thrice_the_operations_of_a_pass_but_for_the_gradient_of
     time = 2 + tiny_config.num_tokens
     rows = 8 * time
     # By two products, the update embeds the levels of each sequence; the pass those of one, filled up.
-    embedded = max(time, STEADY_ROWS_PER_THREAD * torch.get_num_threads())
+    embedded = max(time, fewest_steady_rows())
     of_levels = 2 * 2 * (rows - embedded) * tiny_config.width**2
     # Neither noisy tokens nor embedded levels have a gradient.
     of_inputs = 2 * rows * (tiny_config.token_dim + tiny_config.width) * tiny_config.width

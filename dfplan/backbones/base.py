@@ -47,6 +47,11 @@ def sinusoidal_embedding(
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
+def fewest_steady_rows() -> int:
+    """Return the number of rows to which products of fewer rows are filled up."""
+    return max(STEADY_ROWS, STEADY_ROWS_PER_THREAD * torch.get_num_threads())
+
+
 class SteadyLinear(nn.Linear):
     """A linear layer whose outputs are the same to the last bit however few rows (tokens) stand beside each other.
 
@@ -60,7 +65,7 @@ class SteadyLinear(nn.Linear):
             return super().forward(features)
         rows = features.flatten(0, -2)
         number = rows.shape[0]
-        missing = max(STEADY_ROWS, STEADY_ROWS_PER_THREAD * torch.get_num_threads()) - number
+        missing = fewest_steady_rows() - number
         filled = functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
         return super().forward(filled)[:number].unflatten(0, features.shape[:-1])
 
