@@ -30,7 +30,7 @@ from dfplan.loaded import recorded_checkpoints
 DEFAULT_AGENTS = "planner,policy,waypoint"
 MODULE = "dfplan.benchmarks.bench"
 # Settings that decide about the numbers; the checkpoint does by its contents, not by its name.
-DECISIVE = ("agents", "episodes", "seed", "seeds", "goal", "preset", "controller", "device")
+DECISIVE = ("agents", "episodes", "seed", "seeds", "goal", "preset", "controller", "hold", "device")
 
 
 @exit_two_on_input_error
@@ -46,6 +46,7 @@ def main() -> None:
         arguments.controller,
         own_device(arguments.device),
         arguments.preset,
+        arguments.hold,
     )
     with recorded_checkpoints() as checkpoints:
         contenders = make_contenders(agents, options)
@@ -62,16 +63,16 @@ def main() -> None:
             configs = {name: described_config(agent) for name, agent in contenders.items()}
             write_results(output, evaluations, configs, reproducing_command(arguments, maze))
             title = f"{conditions.env_id}, {conditions.goal} goal, {counted_episodes(conditions)}"
-            print(f"\n{title}; 95% intervals in brackets\n\n{table(evaluations)}\n\nwritten to {folder}")
+            print(f"\n{title}; 95% intervals in brackets\n\n{table(evaluations, configs)}\n\nwritten to {folder}")
 
 
 def reproducing_command(arguments: Namespace, maze: str) -> str:
     """Return the command that gives the same numbers; the output folder does not matter for them."""
     words = ["dfplan-bench", f"maze2d-{maze}"]
-    for flag in ("agents", "episodes", "seed", "seeds", "goal", "preset", "controller", "checkpoint", "device"):
+    for flag in (*DECISIVE, "checkpoint"):
         value = getattr(arguments, flag)
         if value != _parser().get_default(flag):
-            words += [f"--{flag}", str(value)]
+            words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
     return shlex.join(words)
 
 
@@ -87,6 +88,7 @@ def _parser() -> CommandParser:
     )
     controllers = ", ".join(CONTROLLERS)
     parser.add_argument("--controller", help=f"from plans to actions, instead of the agent's own: {controllers}")
+    parser.add_argument("--hold", action="store_true", help="hold the end of a plan by a PD law once it stands still")
     add_output_arguments(parser, "dfplan-bench/MAZE and what is asked for instead of the defaults")
     return parser
 

@@ -32,6 +32,7 @@ class ContenderOptions:
         checkpoint: name, folder or file; None for the one that ships for the maze and the agent.
         controller: how plans become actions; None for the agent's own default.
         device: where networks run.
+        hold: whether a PD law holds the ends of plans.
         preset: the planner's dial between score and speed, of ``PRESET_NAMES``; ``controller`` wins over it. All other
             agents have settings of their own.
     """
@@ -41,6 +42,7 @@ class ContenderOptions:
     controller: str | None = None
     device: str = "auto"
     preset: str = "default"
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,9 @@ def described_config(agent: Agent) -> dict[str, Any]:
     file = getattr(agent, "checkpoint", None)
     if file is None:
         return settings
+    demonstrations = agent.info.get("demonstrations", "recorded")
     origin = {"checkpoint": f"{file.parent.name}/{file.name}", "trained_on": agent.info.get("env_id")}
-    return settings | origin
+    return settings | origin | {"demonstrations": demonstrations}
 
 
 def _learned(own: str | None = None, level_sampler: str | None = None) -> Callable[[ContenderOptions], Agent]:
@@ -172,6 +175,8 @@ def _load(options: ContenderOptions, own: str | None = None, level_sampler: str 
     settings = getattr(config, own) if own else choose("preset", options.preset, config.PRESETS)
     if options.controller:
         settings = settings | {"controller": options.controller}
+    if options.hold:
+        settings = settings | {"hold": True}
     checkpoint = options.checkpoint or _shipped(options.env_id, level_sampler)
     agent = DFPlanner.load(checkpoint, device=options.device, **settings)
     _check_sizes(agent.model.config, checkpoint, options.env_id)

@@ -5,6 +5,7 @@ import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
@@ -26,17 +27,15 @@ def write_card(
     path: Path, recipe: Recipe, model: DiffusionForcing, conditions: Conditions, run: str, timed: bool = True
 ) -> None:
     """Evaluate a finished model as the agents that it is made for, and write its card; ``run`` is its folder."""
-    evaluations = {
-        name: evaluate(
-            DFPlanner(model, PlannerConfig.for_demonstrations(recipe.training.demonstrations, **settings)),
-            conditions,
-            name,
-            timed,
-        )
+    demonstrations = recipe.training.demonstrations
+    plans = {
+        name: PlannerConfig.for_demonstrations(demonstrations, **settings)
         for name, settings in evaluated_agents(recipe).items()
     }
+    evaluations = {name: evaluate(DFPlanner(model, plan), conditions, name, timed) for name, plan in plans.items()}
+    configs = {name: asdict(plan) | {"demonstrations": demonstrations} for name, plan in plans.items()}
     with replaced(path) as unfinished:
-        unfinished.write_text(model_card(recipe, evaluations, training_command(recipe, run)), encoding="utf-8")
+        unfinished.write_text(model_card(recipe, evaluations, configs, training_command(recipe, run)), encoding="utf-8")
 
 
 def evaluated_agents(recipe: Recipe) -> dict[str, dict]:
@@ -73,8 +72,10 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def model_card(recipe: Recipe, evaluations: dict[str, Evaluation], command: str) -> str:
-    """Return the card in Markdown; ``evaluations`` has one for each mode of the agent."""
+def model_card(
+    recipe: Recipe, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
+) -> str:
+    """Return the card in Markdown; ``evaluations`` and ``configs`` have one for each mode of the agent."""
     conditions = next(iter(evaluations.values())).conditions
     training = recipe.training
     source = f"generated, seed {training.seed}" if training.dataset == "generate" else training.dataset
@@ -91,7 +92,7 @@ Versions: {", ".join(f"{name} {number}" for name, number in versions().items())}
 
 {conditions.episodes} episodes, seed {conditions.seed}, {conditions.goal} goal. {INTERVALS}
 
-{scores_table(evaluations)}
+{scores_table(evaluations, configs)}
 
 ## Recipe
 

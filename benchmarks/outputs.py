@@ -23,7 +23,7 @@ def write_results(
     """Write the four files; those of an earlier run are replaced once all of the new ones are complete."""
     layout = LAYOUTS[maze_name(next(iter(evaluations.values())).conditions.env_id)]
     with folder.replaced(results(evaluations, configs)) as unfinished:
-        (unfinished / "report.md").write_text(report(evaluations, command), encoding="utf-8")
+        (unfinished / "report.md").write_text(report(evaluations, configs, command), encoding="utf-8")
         _write_episodes(unfinished / "episodes.csv", evaluations)
         save_figure(executed_paths(layout, evaluations), unfinished / "paths.png")
 

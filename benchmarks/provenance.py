@@ -18,7 +18,8 @@ from dfplan.envs.errors import InputError
 from dfplan.envs.files import file_digest
 
 ROOT = Path(dfplan.__file__).resolve().parent.parent
-CODE = ("dfplan", "envs", "agents", "benchmarks", ":(exclude)benchmarks/results")  # paths that decide about numbers
+# Paths whose changes decide about numbers; checkpoints are recorded by themselves, and results decide nothing.
+CODE = ("dfplan", "envs", "agents", "benchmarks", ":(exclude)benchmarks/results", ":(exclude)dfplan/checkpoints")
 # Module -> why a change of it, or of what only it imports, makes no number stale.
 LEFT_OUT = {
     "dfplan": "registers the mazes and has the version",

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from dfplan.benchmarks.kinematic_limit import kinematic_limit
+from dfplan.benchmarks.report import BACKGROUND, background
 from dfplan.envs.errors import InputError, exit_two_on_input_error
 from dfplan.envs.files import replaced
 from dfplan.envs.layouts import maze_name
@@ -40,7 +41,7 @@ def with_table(readme: str, name: str, table: str) -> str:
 
 def results_table(results: Path) -> str:
     """Return a Markdown table with a row for each agent of each run of dfplan-bench below ``results``."""
-    titles = ["run", "agent", "episodes", "seeds", *SCORES, "share of limit", "ms per plan (p50)"]
+    titles = ["run", "agent", *BACKGROUND, "episodes", "seeds", *SCORES, "share of limit", "ms per plan (p50)"]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for file in sorted(results.glob("maze2d-*/results.json"), key=_by_maze):
         contents = json.loads(file.read_text(encoding="utf-8"))
@@ -52,8 +53,9 @@ def results_table(results: Path) -> str:
             seconds = values["plan_seconds"]["p50"]
             milliseconds = "-" if seconds is None else f"{1000 * seconds:.1f}"
             link = f"[{file.parent.name}](benchmarks/results/{file.parent.name}/report.md)"
+            behind = " | ".join(background(values["config"]).values())
             share = f"{values['normalized']['mean'] / limit:.1%}"
-            rows.append(f"| {link} | {agent} | {episodes} | {cells} | {share} | {milliseconds} |")
+            rows.append(f"| {link} | {agent} | {behind} | {episodes} | {cells} | {share} | {milliseconds} |")
     return "\n".join(rows) + "\n"
 
 

@@ -5,6 +5,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ import dfplan
 from dfplan.benchmarks.estimates import estimates, normalized_by_seed
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
 from dfplan.benchmarks.kinematic_limit import MAZES, kinematic_limit
-from dfplan.benchmarks.published import QUOTED
+from dfplan.benchmarks.published import OWN_ACTIONS, PD, QUOTED
 from dfplan.benchmarks.statistics import Estimate, quantiles
 from dfplan.envs.layouts import maze_name
 
@@ -26,6 +27,8 @@ COLUMNS = {
     "plan_seconds": ("s per plan", ".5f"),
     "act_seconds": ("s per act", ".5f"),
 }
+BACKGROUND = ("trained on", "driven by")  # columns of tables that name the data and the controller of an agent
+DRIVEN_BY = {"diffused": OWN_ACTIONS, "pd": PD, "pursuit": "pursuit"}  # controller -> its name in tables
 PACKAGES = ("torch", "mujoco", "gymnasium", "numpy")
 INTERVALS = """\
 In brackets: 95% intervals. Those of scores are over episodes, by the bootstrap, and Wilson's for `success`; those of
@@ -50,27 +53,41 @@ def counted_episodes(conditions: Conditions) -> str:
     return f"{conditions.episodes} episodes of each of the seeds {conditions.seed} to {last}"
 
 
-def table(evaluations: dict[str, Evaluation]) -> str:
+def background(config: dict[str, Any]) -> dict[str, str]:
+    """Return what stands behind an agent's scores: the data of its network, and what turns its plans into actions.
+
+    Args:
+        config: as ``described_config`` returns it; dashes stand for what an agent without plans has not.
+    """
+    if "controller" not in config:
+        return {"trained on": "-", "driven by": "-"}
+    driven_by = DRIVEN_BY[config["controller"]] + (", hold" if config.get("hold") else "")
+    return {"trained on": f"{config['demonstrations']} demonstrations", "driven by": driven_by}
+
+
+def table(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> str:
     """Return the table for the terminal: a row per agent, each interval under its value."""
-    rows = [["agent", *(title for title, _ in COLUMNS.values())]]
+    rows = [["agent", *BACKGROUND, *(title for title, _ in COLUMNS.values())]]
     for agent, evaluation in evaluations.items():
+        behind = background(configs[agent]).values()
         cells = [_cell(estimates(evaluation)[name], spec) for name, (_, spec) in COLUMNS.items()]
-        rows += [[agent, *(value for value, _ in cells)], ["", *(interval for _, interval in cells)]]
+        rows.append([agent, *behind, *(value for value, _ in cells)])
+        rows.append(["" for _ in ("agent", *BACKGROUND)] + [interval for _, interval in cells])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def scores_table(evaluations: dict[str, Evaluation]) -> str:
+def scores_table(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> str:
     """Return the table in Markdown: a row per agent, each value followed by its interval."""
-    rows = _header("agent", *(title for title, _ in COLUMNS.values()))
+    rows = _header("agent", *BACKGROUND, *(title for title, _ in COLUMNS.values()))
     for agent, evaluation in evaluations.items():
         cells = (f"{estimates(evaluation)[name]:{spec}}" for name, (_, spec) in COLUMNS.items())
-        rows.append(_row(agent, *cells))
+        rows.append(_row(agent, *background(configs[agent]).values(), *cells))
     return "\n".join(rows)
 
 
-def report(evaluations: dict[str, Evaluation], command: str) -> str:
+def report(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str) -> str:
     """Return ``report.md``: what was measured, on which machine, by which command, and what others published."""
     conditions = next(iter(evaluations.values())).conditions
     return "\n".join(
@@ -79,7 +96,7 @@ def report(evaluations: dict[str, Evaluation], command: str) -> str:
             f"Made by `{command}` with {', '.join(f'{name} {number}' for name, number in versions().items())}",
             f"on {processor()}, {os.cpu_count()} cores.\n",
             f"{INTERVALS}\n",
-            scores_table(evaluations),
+            scores_table(evaluations, configs),
             *_seed_rows(evaluations),
             "\n![Executed paths](paths.png)\n",
             EXPLANATIONS,

@@ -10,7 +10,8 @@ from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.contenders import ContenderOptions, described_config, make_contenders
 from dfplan.benchmarks.evaluation import Agent, Conditions, evaluate
 from dfplan.benchmarks.kinematic_limit import kinematic_limit
-from dfplan.benchmarks.published import OWN_ACTIONS, PD, QUOTED
+from dfplan.benchmarks.published import QUOTED
+from dfplan.benchmarks.report import BACKGROUND, background
 
 SETTINGS = {"fixed": "Maze2D", "random": "Multi2D"}
 
@@ -43,9 +44,8 @@ RUN_HERE = {
     "waypoint controller (knows the maze)": Contender("waypoint"),
     "random": Contender("random"),
 }
-DRIVEN_BY = {"diffused": OWN_ACTIONS, "pd": PD, "pursuit": "pursuit"}  # controller -> its name in the table
 # Columns between a row's source and its scores; a dash where a row has none.
-UNKNOWN = dict.fromkeys(("trained on", "driven by", "plans per episode", "updates", "episodes"), "-")
+UNKNOWN = dict.fromkeys((*BACKGROUND, "plans per episode", "updates", "episodes"), "-")
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,7 @@ def _background(agent: Agent) -> Row:
     config = described_config(agent)
     if "controller" not in config:
         return {}
-    driven_by = DRIVEN_BY[config["controller"]] + (", hold" if config.get("hold") else "")
-    return {
-        "trained on": f"{agent.info.get('demonstrations', 'recorded')} demonstrations",
-        "driven by": driven_by,
+    return background(config) | {
         "plans per episode": len(agent.plan_seconds),  # of the last batch of episodes, which all plan together
         "updates": agent.info["step"],
     }

@@ -10,13 +10,20 @@ from dfplan.benchmarks.estimates import estimates
 from dfplan.benchmarks.evaluation import Conditions, Evaluation
 from dfplan.benchmarks.model_card import model_card
 from dfplan.benchmarks.outputs import results, write_results
-from dfplan.benchmarks.report import INTERVALS, report, scores_table, table
+from dfplan.benchmarks.report import INTERVALS, background, report, scores_table, table
 from dfplan.benchmarks.run_folder import claimed
 from dfplan.config import RECIPES
 from dfplan.envs.scores import episode_scores
 
 ARRIVAL_SHARES = (0.5, 0.25, None)  # of the episode; the last one never arrives
 CONFIG = {"gain": math.inf, "name": "fake"}
+
+# Settings of agents, as far as tables show them.
+CONFIGS = {
+    "planner": {"controller": "diffused", "hold": True, "demonstrations": "re-executed"},
+    "policy": {"controller": "pursuit", "hold": False, "demonstrations": "recorded"},
+    "waypoint": {"position_gain": 10.0},
+}
 
 
 def fake_evaluation(arrivals=ARRIVAL_SHARES, goal="fixed", plans=3, seeds=1):
@@ -127,13 +134,17 @@ def test_one_seed_has_no_table_of_its_own(written):
     assert "by_seed" not in (written / "results.json").read_text()
 
 
+def test_what_drives_an_agent_without_plans_is_left_open():
+    assert background(CONFIGS["waypoint"]) == {"trained on": "-", "driven by": "-"}
+
+
 def test_random_goals_are_compared_with_random_goals():
-    text = report({"planner": fake_evaluation(goal="random")}, "dfplan-bench maze2d-umaze --goal random")
+    text = report({"planner": fake_evaluation(goal="random")}, CONFIGS, "dfplan-bench maze2d-umaze --goal random")
     assert "Multi2D" in text and "IQL" not in text
 
 
 def test_the_table_has_each_interval_under_its_value():
-    lines = table({"planner": fake_evaluation(), "waypoint": fake_evaluation(plans=0)}).splitlines()
+    lines = table({"planner": fake_evaluation(), "waypoint": fake_evaluation(plans=0)}, CONFIGS).splitlines()
     assert len(lines) == 2 + 2 * 2 and len({len(line) for line in lines}) == 1
     assert "normalized_if_stay" in lines[0] and "planner" in lines[2] and "[" in lines[3]
 
@@ -155,8 +166,11 @@ def test_the_report_tells_intervals_over_episodes_from_those_over_calls(written)
 
 def test_a_model_card_has_the_reports_table():
     evaluations = {"planner": fake_evaluation(), "policy": fake_evaluation(plans=0)}
-    card = model_card(RECIPES["umaze"], evaluations, "dfplan-train maze2d-umaze")
-    assert scores_table(evaluations) in card and scores_table(evaluations) in report(evaluations, "dfplan-bench")
+    card = model_card(RECIPES["umaze"], evaluations, CONFIGS, "dfplan-train maze2d-umaze")
+    shown = scores_table(evaluations, CONFIGS)
+    assert shown in card and shown in report(evaluations, CONFIGS, "dfplan-bench")
+    assert "| planner | re-executed demonstrations | own actions, hold |" in shown
+    assert "| policy | recorded demonstrations | pursuit |" in shown
     assert "`dfplan-train maze2d-umaze`" in card and "| policy |" in card and INTERVALS in card
 
 

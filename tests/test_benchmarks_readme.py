@@ -26,6 +26,7 @@ AGENT = {
     "first_reach": score(80.0, 70.0, 90.0, median=75.0, median_ci95=[65.0, 85.0]),
     "plan_seconds": {"p50": 0.0123, "p95": 0.02},
     "act_seconds": {"p50": 0.0001, "p95": 0.02},
+    "config": {"controller": "diffused", "hold": False, "demonstrations": "recorded"},
 }
 
 
@@ -37,8 +38,9 @@ def test_each_agent_of_each_run_has_a_row_with_episodes_seeds_intervals_and_the_
         (tmp_path / f"maze2d-{maze}" / "results.json").write_text(json.dumps(contents))
     rows = readme.results_table(tmp_path).splitlines()
     assert len(rows) == 4 and "umaze" in rows[2] and "large" in rows[3]
-    assert "| planner | 150 | 1000 to 1002 | 130.0 [120.0, 140.0] |" in rows[2]
-    assert "| planner | 50 | 1000 | 130.0 [120.0, 140.0] |" in rows[3]
+    behind = "recorded demonstrations | own actions"
+    assert f"| planner | {behind} | 150 | 1000 to 1002 | 130.0 [120.0, 140.0] |" in rows[2]
+    assert f"| planner | {behind} | 50 | 1000 | 130.0 [120.0, 140.0] |" in rows[3]
     assert rows[2].endswith(f"| 75 [65, 85] | {130.04 / kinematic_limit('umaze'):.1%} | 12.3 |")
 
 
