@@ -39,8 +39,8 @@ FULL = Settings(mazes=("umaze", "medium"), episodes=100)
 QUICK = Settings(mazes=("umaze",), episodes=10, contenders=("Diffusion Forcing", "Diffuser"))
 
 EXPLANATION = """
-`diffused` executes the actions that the plan itself holds, and holds its last state once it stands still; `pd` tracks
-the planned states on the plan's clock; `pursuit` chases the planned way as fast as the actuators allow. Checkpoints:
+`diffused` executes the actions that the plan itself holds, and nothing else; `pd` tracks the planned states on the
+plan's clock; `pursuit` chases the planned way as fast as the actuators allow. Checkpoints:
 `maze2d-MAZE-mixture` and `maze2d-MAZE-full_sequence`, equal but for the level sampler. Diffuser plans once, as
 published, with the goal painted in at the plan's end and, as its training had it in sight, known to the network; `goal
 painted in only` hides it from the network. The rows that plan once and those that replan (every 20 steps) separate what

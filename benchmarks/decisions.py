@@ -24,6 +24,7 @@ IDEAS = {
     "diffused actions": (SHIPPED, DIFFUSED),
     "diffused actions, recorded demonstrations": (RECORDED, DIFFUSED),
     "diffused actions, replans every 5 steps": (SHIPPED, DIFFUSED | {"open_loop_horizon": 5}),
+    "diffused actions, the plan's end held": (SHIPPED, DIFFUSED | {"hold": True}),
     "planned clock (PD)": (SHIPPED, {"controller": "pd"}),
     "pursuit 15 steps ahead": (SHIPPED, {"pursuit_lookahead": 15}),
     "pursuit 25 steps ahead": (SHIPPED, {"pursuit_lookahead": 25}),
@@ -56,7 +57,9 @@ TRAINING_IDEAS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "min-SNR loss weight": ({}, {"loss_weight": "min_snr"}),
     "independent levels": ({}, {"level_sampler": "independent"}),
     "average over a tenth of the updates": ({}, {"ema_decay": 0.99}),
-    "starts drawn evenly": ({}, {"long_ways": 0.0}),
+    "starts drawn evenly": ({}, {"long_ways": 0.0, "short_ways": 0.0}),
+    "no starts drawn near goals": ({}, {"short_ways": 0.0}),
+    "all tokens weigh alike": ({}, {"next_token_weight": 1.0}),
 }
 
 

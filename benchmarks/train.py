@@ -51,6 +51,7 @@ CHANGEABLE = (
     "precision",
     "level_sampler",
     "goal_known",
+    "masked_tail",
     "dataset",
     "rows",
     "seed",
@@ -202,6 +203,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--backbone", choices=tuple(BACKBONE_SETTINGS), help="network (default: the recipe's)")
     parser.add_argument("--level-sampler", choices=tuple(LEVEL_SAMPLERS), help="how noise levels are drawn (levels.py)")
     parser.add_argument("--goal-known", type=share, help="share of windows whose goal is shown to the model, 0 to 1")
+    parser.add_argument(
+        "--masked-tail", type=share, help="share of windows whose tokens behind a random one are masked, 0 to 1"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, help="auto (default) measures which is faster")
     parser.add_argument(
         "--evaluate-every", type=natural_number, default=1000, help="steps between evaluations; 0 for none"
