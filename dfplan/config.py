@@ -94,7 +94,7 @@ class TrainingConfig:
     goal_known: float = 0.8  # share of windows whose goal token is clean; it is pure noise (masked) in the rest
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
     long_ways: float = 0.0  # share of windows that begin at a row drawn in proportion to its steps to the goal
-    short_ways: float = 0.0  # share of windows that begin at a row drawn among those few steps before a goal
+    short_ways: float = 0.0  # share of windows that begin at most dfplan.data.SHORT_WAY steps before their goal
     hold_goal: bool = True  # windows stand still after their goal; False: they run on past it along the recording
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
     start_level: float = 0.004  # its highest level then, as a share of K
@@ -132,6 +132,10 @@ class TrainingConfig:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.short_ways and not self.hold_goal:
+            raise ValueError(
+                f"short_ways={self.short_ways} needs hold_goal=True: other windows have more steps than a short way."
+            )
         if self.long_ways + self.short_ways > 1:
             raise ValueError(f"long_ways={self.long_ways} and short_ways={self.short_ways} are more than all windows.")
 

@@ -32,7 +32,7 @@ def full_sequence(batch: int, num_tokens: int, num_levels: int, generator: Gener
 
 
 def ramp(batch: int, num_tokens: int, num_levels: int, generator: Generator) -> Levels:
-    """Levels that rise linearly in time: the rows of every zig-zag that sampling may follow.
+    """Levels that rise linearly in time: rows of the schedules pyramid, full_sequence and autoregressive.
 
     Half of the windows have the slope 0, the full sequence at once. The slopes of the others, in levels per token, are
     spread evenly in their logarithm from K, where one token is cleaned after the other, down to K / ``num_tokens``²,

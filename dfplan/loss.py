@@ -9,7 +9,7 @@ from torch import Tensor
 from dfplan.tokens import FIRST_PLANNED
 
 MIN_SNR_GAMMA = 5.0  # Hang et al. 2023
-NEXT_TOKEN_DECAY = 3.0  # by which what a token's weight has above 1 is divided from token to token
+NEXT_TOKEN_DECAY = 3.0  # from token to token, the part of the weight above 1 is divided by this
 
 
 def constant(alpha_bar: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -33,9 +33,9 @@ LOSS_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {"constant": constant, "mi
 def token_weights(num_tokens: int, next_token_weight: float) -> Float[Tensor, " time"]:
     """Return the factors on the losses of [goal, start, token 1, ..., token N]: 1 + (w - 1) / 3^(i - 1) for token i.
 
-    An agent executes the first tokens of a plan and plans anew. In a long window they are few, so that the loss hardly
-    counts their errors, and an action that is a little wrong is felt at once where the goal must be held. Diffuser
-    (Janner et al. 2022) weights the first action for the same reason.
+    An agent executes the first tokens of a plan and plans anew. They are few in a long window, so the mean loss hardly
+    counts them. Yet small errors in them move the agent away from its goal. Diffuser (Janner et al. 2022) weights the
+    first action for the same reason.
     """
     weights = torch.ones(FIRST_PLANNED + num_tokens)
     weights[FIRST_PLANNED:] += (next_token_weight - 1) / NEXT_TOKEN_DECAY ** torch.arange(num_tokens)

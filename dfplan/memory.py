@@ -1,4 +1,5 @@
-"""Looking at no more tokens than needed: those that move no more are remembered, those behind all that move left out.
+"""Predicts x0 of a plan without looking at every token: finished tokens are cached, and tokens after the last
+unfinished one are skipped.
 
 Both need a causal model. To it the executed past (the posterior of Alg. 2) and the finished tokens of a plan are the
 same: a memory that is extended token by token. Any other model looks at whole sequences in every row.
@@ -26,10 +27,10 @@ def questions(
     """
     if goal_strength == 1.0:
         return tokens, levels[None]
-    masked_tokens, masked_levels = tokens.clone(), levels.clone()
-    masked_tokens[:, GOAL], masked_levels[GOAL] = 0, model.config.num_levels
+    masked_levels = levels.clone()
+    masked_levels[GOAL] = model.config.num_levels  # the network itself hides a goal at this level
     both = torch.stack([levels, masked_levels]).repeat_interleave(len(tokens), dim=0)
-    return torch.cat([tokens, masked_tokens]), both
+    return torch.cat([tokens, tokens]), both
 
 
 def predict(
@@ -86,7 +87,7 @@ class Foresight:
 
     def __init__(self, model: DiffusionForcing, tokens: Tokens, goal_strength: float, memory: Memory | None):
         self.model, self.goal_strength, self.memory = model, goal_strength, memory
-        # Of padding the network says anything.
+        # The network's output in padding channels is meaningless, so it is set to zero.
         self.used = model.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)
         self.x0 = tokens  # as last predicted; what was remembered from the outset is as it is given
 

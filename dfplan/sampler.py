@@ -132,8 +132,8 @@ def sample(
 def _check_guided(matrix: Int[Tensor, "row time"], num_levels: int, guidance: Guidance) -> None:
     """Raise ``InputError`` if a planned token goes from pure noise to clean in one step, so that no guide can move it.
 
-    At level K the shift of x0 has a finite limit, the covariance of x0 times the slope of the score, but the network's
-    gradient, from which it is made at every other level, is 0 / 0 there.
+    At level K the exact shift of x0 is finite: the covariance of x0 times the slope of the score. It cannot be computed
+    as at other levels, because the factor 1 / √ᾱ is infinite there and the network's gradient is 0.
     """
     if guidance.guide is None:
         return
@@ -142,7 +142,7 @@ def _check_guided(matrix: Int[Tensor, "row time"], num_levels: int, guidance: Gu
     if unguided.any():
         raise InputError(
             f"{int(unguided.sum())} of the planned tokens go from noise to clean in one step, in which no guide can "
-            f"move them; choose sampling_steps of 2 or more, or leave the guide out."
+            f"move them; choose sampling_steps of 2 or more (or a schedule with levels in between), or no guide."
         )
 
 

@@ -13,7 +13,8 @@ from dfplan.tokens import FIRST_PLANNED, GOAL
 
 MAX_LEVEL_PERIOD = 10_000.0  # of the sinusoidal embedding of levels
 
-# Products of fewer rows take other kernels on CPUs: below 4 in a thread's share, on some below 16 in all.
+# CPUs use other kernels, which round differently, for small products: below 4 rows per thread, on some CPUs below 16
+# rows in all.
 STEADY_ROWS, STEADY_ROWS_PER_THREAD = 16, 8
 
 
