@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+
 from dfplan.agents.candidates import MOTION_SELECTIONS, SELECTIONS
 from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
 from dfplan.agents.observations import checked_share
@@ -129,6 +132,8 @@ class PlannerConfig:
         return next((setting for setting, reads in readers.items() if reads), None)
 
     def __post_init__(self):
+        if isinstance(self.schedule, np.ndarray | torch.Tensor):  # a copy: the caller may use its memory again
+            object.__setattr__(self, "schedule", torch.as_tensor(self.schedule).clone())
         if self.mode not in MODES:
             raise unknown_name("mode", self.mode, MODES)
         choose("controller", self.controller, CONTROLLERS)

@@ -8,6 +8,7 @@ second its velocity, and an action pushes along the axes of the position. They k
 """
 
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +20,8 @@ Observations = Float[np.ndarray, "batch observation"]
 POSITION_GAIN = 10.0  # action per unit of distance, the demonstrator's
 VELOCITY_GAIN = 1.0  # action per unit of velocity, the demonstrator's
 LOOKAHEAD = 20  # steps of the plan by which the pursued point is ahead of the nearest one, unless told otherwise
-HOLD_RADIUS = 0.25  # environment units from its end, within which a plan that stays there only stands still
+# A plan stands still from where it stays within this distance of its end, below this speed.
+HOLD_RADIUS, HOLD_SPEED = 0.25, 0.5  # environment units, and those per second
 SEARCH_WINDOW = 30  # steps of the plan searched for the nearest point; the plan's way may come back near itself later
 
 
@@ -123,7 +125,7 @@ class Pursuit:
 class Hold:
     """Holds the end of a plan by the PD law once the plan stands still there; until then, another controller acts.
 
-    At rest, a planned action near 0 is right for the planned state only: an agent that is a little off drifts away.
+    At rest, a planned action near 0 keeps the agent in place only if it is exactly where planned.
 
     Args:
         controller: follows the plans while they move.
@@ -132,10 +134,12 @@ class Hold:
 
     def __init__(self, controller: Controller, observations: Float[np.ndarray, "batch step observation"]):
         self.controller, self.ends = controller, observations[:, -1]
-        moves = _square_distance(observations, observations[:, -1:]) > HOLD_RADIUS**2  # (batch, step)
-        last = observations.shape[1] - 1
-        # The first step from which on the plan stays near its end; the last step is its end.
-        self.still_from = np.where(moves.any(axis=1), last - moves[:, ::-1].argmax(axis=1) + 1, 0)
+        speed = np.linalg.norm(np.split(observations, 2, axis=-1)[1], axis=-1)  # (batch, step)
+        is_far = _square_distance(observations, observations[:, -1:]) > HOLD_RADIUS**2
+        moves, steps = is_far | (speed > HOLD_SPEED), observations.shape[1]
+        # The step after the last one that moves; of a plan that moves to its end, one that never comes.
+        after = np.where(moves.any(axis=1), steps - moves[:, ::-1].argmax(axis=1), 0)
+        self.still_from = np.where(after < steps, after, np.iinfo(np.int64).max)
 
     def act(self, observation: Observations) -> Actions:
         """Return the other controller's actions, or the push towards the ends of the plans that stand still."""
@@ -143,6 +147,12 @@ class Hold:
         followed = self.controller.act(observation)
         held = _push_towards(self.ends, observation)
         return np.where((next_step >= self.still_from)[:, None], held, followed)
+
+    def __copy__(self) -> "Hold":
+        """Return one that goes on from here with a controller of its own."""
+        twin = object.__new__(Hold)
+        vars(twin).update(vars(self), controller=copy(self.controller))
+        return twin
 
     def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
         """Return what the other controller says."""

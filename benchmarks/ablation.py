@@ -1,14 +1,13 @@
-"""The frame of every ablation script: settings, training of small models, tables with intervals, figures, JSON, report.
+"""The frame of every ablation script: settings, tables with intervals, figures, JSON, report.
 
 An ablation is a function ``study(settings, run) -> Findings``; ``main`` makes a command of it.
 """
 
-import hashlib
 import math
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,15 @@ from matplotlib.figure import Figure
 from dfplan.benchmarks.estimates import estimates
 from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Evaluation
 from dfplan.benchmarks.figures import save_figure
-from dfplan.benchmarks.provenance import code_digests
 from dfplan.benchmarks.report import COLUMNS, processor, versions
 from dfplan.benchmarks.run_folder import RunFolder, add_output_arguments, claimed, folder_name
 from dfplan.benchmarks.statistics import Estimate
-from dfplan.config import Recipe
 from dfplan.devices import find_device
-from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.demonstrations import Dataset
 from dfplan.envs.errors import CommandParser, exit_two_on_input_error, seed_number
-from dfplan.envs.files import writable_folder
-from dfplan.training import STATE_NAME, Trainer, saved_recipe
 
 FORMAT = 1  # of results.json
 REPORT = "report.md"
 TRAINING_SEEDS = (0, 1, 2)  # of data and training of the networks that a study trains; of one network, the first
-MODELS = "models"  # sub-folder of small models; not part of the results
 FORMATS = {title: spec for title, spec in COLUMNS.values()}
 NUMBER = ".4g"  # format of a column that is not in FORMATS
 Row = dict[str, Any]
@@ -157,32 +149,6 @@ def score_row(evaluation: Evaluation | Sequence[Evaluation]) -> Row:
     return trainings | {"episodes": sum(len(one.rewards) for one in evaluations)} | scores
 
 
-def small_models(
-    recipe: Recipe, dataset: Dataset | Callable[[int], Dataset], run: Run, name: str, seeds: Sequence[int]
-) -> list[DiffusionForcing]:
-    """Return one model of ``recipe`` for each training seed; ``dataset`` may be a function of the seed."""
-    recipes = [replace(recipe, training=replace(recipe.training, seed=seed)) for seed in seeds]
-    datasets = (dataset(seed) if callable(dataset) else dataset for seed in seeds)  # one at a time
-    return [small_model(own, data, run, f"{name}-seed{own.training.seed}") for own, data in zip(recipes, datasets)]
-
-
-def small_model(recipe: Recipe, dataset: Dataset, run: Run, name: str) -> DiffusionForcing:
-    """Return a model trained by ``recipe``, continuing or reusing what the same recipe on the same data left behind.
-
-    What other code has left behind is not reused. The precision ``auto`` becomes float32, so that results do not depend
-    on which precision a timing prefers.
-    """
-    if recipe.training.precision == "auto":
-        recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(dataset[key]).tobytes() for key in sorted(dataset)))
-    digest.update(repr(code_digests("dfplan.training")).encode())
-    folder = writable_folder(run.output / MODELS / f"{name}-{digest.hexdigest()[:8]}")
-    trainer = Trainer(recipe, dataset, folder, find_device(run.device))
-    if (folder / STATE_NAME).exists() and saved_recipe(folder) == recipe:
-        trainer.resume()
-    return trainer.run()
-
-
 def markdown_table(rows: list[Row]) -> str:
     """Return the rows as a Markdown table; columns in the order in which they first appear."""
     titles = list(dict.fromkeys(title for row in rows for title in row))
@@ -210,8 +176,8 @@ In brackets: 95% intervals (bootstrap; Wilson's for shares) over episodes, seque
 trained once: how training seeds differ is not in them."""
     return f"""\
 In brackets: 95% intervals over training seeds and episodes. Every network was trained {findings.trainings} times, from
-different seeds, and each training has episodes of its own; a two-level bootstrap resamples seeds, then the episodes of
-each. Intervals of shares are at least as wide as Wilson's."""
+different seeds, and each training has episodes of its own: Student's intervals of the trainings' values, at least as
+wide as those of all episodes together (bootstrap; Wilson's for shares)."""
 
 
 def _report(name: str, findings: Findings, made_by: dict[str, Any]) -> str:

@@ -28,7 +28,8 @@ from dfplan.envs.layouts import maze_name
 from dfplan.loaded import recorded_checkpoints
 
 DEFAULT_AGENTS = "planner,policy,waypoint"
-MODULE = "dfplan.benchmarks.bench"
+# Whose code makes the numbers in the report: those of the episodes, and those that they are compared with.
+MODULES = ("dfplan.benchmarks.bench", "dfplan.benchmarks.kinematic_limit", "dfplan.benchmarks.published")
 # Settings that decide about the numbers; the checkpoint does by its contents, not by its name.
 DECISIVE = ("agents", "episodes", "seed", "seeds", "goal", "preset", "controller", "hold", "device")
 
@@ -53,7 +54,7 @@ def main() -> None:
     asked = {"command": "dfplan-bench", "maze": maze} | {name: getattr(arguments, name) for name in DECISIVE}
     folder = arguments.output or Path("dfplan-bench") / folder_name(f"maze2d-{maze}", _parser(), arguments, ["maze"])
     processes = launched()
-    claim = claimed(folder, asked | {"agents": agents}, [MODULE], arguments.overwrite, checkpoints)
+    claim = claimed(folder, asked | {"agents": agents}, MODULES, arguments.overwrite, checkpoints)
     with claim if processes.is_first else nullcontext() as output:
         with processes.connected():
             evaluations = {

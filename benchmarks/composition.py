@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, small_model
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main
 from dfplan.benchmarks.charts import COLOURS
 from dfplan.benchmarks.evaluation import Agent
 from dfplan.benchmarks.figures import DOTS_PER_INCH, INK
+from dfplan.benchmarks.small_models import small_model
 from dfplan.benchmarks.statistics import bootstrap, proportion
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 

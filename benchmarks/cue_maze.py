@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Row, Run, small_model
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Row, Run
 from dfplan.benchmarks.charts import COLOURS
 from dfplan.benchmarks.evaluation import Agent, episode_seeds
 from dfplan.benchmarks.figures import DOTS_PER_INCH, INK, draw_layout, draw_marks, draw_path
+from dfplan.benchmarks.small_models import small_model
 from dfplan.benchmarks.statistics import Estimate, bootstrap, proportion
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.envs.controller import WaypointController

@@ -8,10 +8,11 @@ from typing import Any
 
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, score_row, small_model
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import dots
 from dfplan.benchmarks.evaluation import Conditions, evaluate
 from dfplan.benchmarks.kinematic_limit import kinematic_limit
+from dfplan.benchmarks.small_models import small_model
 from dfplan.config import RECIPES, RECORDED_RECIPES, Recipe
 from dfplan.envs.datasets import load_dataset
 

@@ -1,11 +1,11 @@
 """The numbers that tables, reports and ``results.json`` show of an evaluation, with their intervals."""
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from dfplan.benchmarks.evaluation import Evaluation
-from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, nested_bootstrap, nested_proportion
+from dfplan.benchmarks.statistics import Estimate, arrival_steps, bootstrap, over_trainings, proportion
 
 SCORES = ("return", "normalized", "normalized_if_stay", "success", "first_reach")
 
@@ -17,10 +17,13 @@ def estimates(*evaluations: Evaluation) -> dict[str, Estimate]:
     Several evaluations are those of one network for each training seed, of other episodes each; the intervals of scores
     are then over seeds and episodes, those of seconds over all calls.
     """
-    scores = {name: [one.scores[name] for one in evaluations] for name in SCORES[:4]}
-    means = {name: nested_bootstrap([sample.astype(float) for sample in scores[name]]) for name in SCORES[:3]}
-    shares = {"success": nested_proportion([sample.astype(bool) for sample in scores["success"]])}
-    medians = {"first_reach": nested_bootstrap([arrivals(one) for one in evaluations], np.median)}
+    means = {
+        name: over_trainings([one.scores[name].astype(float) for one in evaluations], bootstrap) for name in SCORES[:3]
+    }
+    share = over_trainings([one.scores["success"].astype(bool) for one in evaluations], proportion)
+    shares = {"success": Estimate(share.value, *np.clip([share.low, share.high], 0.0, 1.0).tolist())}
+    median = partial(bootstrap, statistic=np.median)
+    medians = {"first_reach": over_trainings([arrivals(one) for one in evaluations], median)}
     timed = ("plan_seconds", "act_seconds")
     seconds = {name: bootstrap(np.concatenate([getattr(one, name) for one in evaluations])) for name in timed}
     return means | shares | medians | seconds

@@ -15,10 +15,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dfplan.agents.seeds import episode_seeds
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, small_model
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main
 from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.figures import INK
 from dfplan.benchmarks.gaussian_process import ExactModel, GaussianProcess
+from dfplan.benchmarks.small_models import small_model
 from dfplan.benchmarks.statistics import bootstrap
 from dfplan.checkpoint import find_checkpoint, load_checkpoint
 from dfplan.config import ModelConfig, Recipe, TrainingConfig

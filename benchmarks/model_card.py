@@ -1,5 +1,6 @@
 """The model card beside a checkpoint: what it is, how it was made, and what it scores."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -34,8 +35,21 @@ def write_card(
     }
     evaluations = {name: evaluate(DFPlanner(model, plan), conditions, name, timed) for name, plan in plans.items()}
     configs = {name: asdict(plan) | {"demonstrations": demonstrations} for name, plan in plans.items()}
+    card = model_card(recipe, evaluations, configs, training_command(recipe, run))
     with replaced(path) as unfinished:
-        unfinished.write_text(model_card(recipe, evaluations, configs, training_command(recipe, run)), encoding="utf-8")
+        unfinished.write_text(card + seal(card), encoding="utf-8")
+
+
+def seal(card: str) -> str:
+    """Return the last line of a card, which Markdown does not show: by it a card is known that nobody has changed."""
+    return f"\n<!-- sha256 of the text above: {hashlib.sha256(card.encode()).hexdigest()} -->\n"
+
+
+def is_untouched(path: Path) -> bool:
+    """Return whether a card is as ``write_card`` wrote it."""
+    text = path.read_text(encoding="utf-8")
+    card = text[: text.rfind("\n<!-- sha256")]
+    return text == card + seal(card)
 
 
 def evaluated_agents(recipe: Recipe) -> dict[str, dict]:

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, small_model
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main
 from dfplan.benchmarks.charts import lines
 from dfplan.benchmarks.consistency import Judge, Paths
 from dfplan.benchmarks.figures import (
@@ -25,6 +25,7 @@ from dfplan.benchmarks.figures import (
     draw_marks,
     draw_path,
 )
+from dfplan.benchmarks.small_models import small_model
 from dfplan.benchmarks.statistics import Estimate
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.data import WindowSampler

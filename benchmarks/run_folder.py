@@ -7,10 +7,12 @@ the run. A later run replaces the files only if it was asked for the same and no
 import hashlib
 import json
 import re
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +35,27 @@ class RunFolder:
         path: the folder.
         record: what ``results.json`` says of the run.
         earlier: names of an earlier run's files, which this run replaces.
+        found: digests of the files that were there when the run began.
     """
 
     path: Path
     record: dict[str, Any]
     earlier: tuple[str, ...]
+    found: dict[str, str]
 
     @contextmanager
     def replaced(self, contents: dict[str, Any]) -> Iterator[Path]:
         """Give an empty folder for all files but ``results.json``, which gets ``contents`` and the run's record.
 
-        Together they take the place of the earlier run's files.
+        Together they take the place of the earlier run's files. If somebody has changed a file in the folder since the
+        run began, nothing there is touched: the results go to a new folder beside it, with a warning.
         """
-        with replaced_together(self.path, last=RESULTS, removed=self.earlier) as unfinished:
+        path, removed = self.path, self.earlier
+        if _present(path) != self.found:
+            path, removed = _new_folder_beside(path), ()
+            warning = f"files in {self.path} were changed during the run; its results go to {path}."
+            print(f"warning: {warning}", file=sys.stderr)
+        with replaced_together(path, last=RESULTS, removed=removed) as unfinished:
             yield unfinished
             files = {file.name: file_digest(file) for file in sorted(unfinished.iterdir())}
             contents = json_safe(contents)
@@ -85,7 +95,8 @@ def claimed(
             checkpoints = stack.enter_context(recorded_checkpoints())
         record = {"asked": asked, **commit(), "code": code_digests(*modules), "checkpoints": checkpoints}
         files = earlier["files"] if earlier else {}
-        yield RunFolder(folder, record, tuple(name for name in files if Path(name).name == name))
+        earlier_files = tuple(name for name in files if Path(name).name == name)
+        yield RunFolder(folder, record, earlier_files, _present(folder))
 
 
 def _check(
@@ -93,15 +104,15 @@ def _check(
 ) -> None:
     """Raise ``InputError`` unless the folder holds nothing, or untouched files of the same run, ``earlier``.
 
-    Hidden files and folders are nobody's results.
+    Hidden files and folders are ignored.
     """
-    present = sorted(file.name for file in folder.iterdir() if not file.is_dir() and not file.name.startswith("."))
+    present = _present(folder)
     if not present:
         return
     if earlier is None:
         if {"format", "versions"} <= _contents(folder / RESULTS).keys():
             raise InputError(f"the results in {folder} were made before runs recorded what they ran; {WAY_OUT}.")
-        raise InputError(f"{folder / present[0]} is not from a run of dfplan; {WAY_OUT}.")
+        raise InputError(f"{folder / next(iter(present))} is not from a run of dfplan; {WAY_OUT}.")
     differences = _differences(earlier["asked"], asked)
     if differences:
         raise InputError(f"the folder {folder} holds another run, {_in_words(differences)}; {WAY_OUT}.")
@@ -113,6 +124,19 @@ def _check(
     if _are_others(earlier["checkpoints"], checkpoints):
         others = ", ".join(f"{name} of digest {digest[:8]}" for name, digest in earlier["checkpoints"].items())
         raise InputError(f"the run in {folder} was made with other checkpoints ({others}); {WAY_OUT}.")
+
+
+def _present(folder: Path) -> dict[str, str]:
+    """Return the name and digest of each file in a folder, hidden ones and folders left out."""
+    files = sorted(file for file in folder.iterdir() if not file.is_dir() and not file.name.startswith("."))
+    return {file.name: file_digest(file) for file in files}
+
+
+def _new_folder_beside(folder: Path) -> Path:
+    """Return a new folder whose name is that of ``folder`` and a number."""
+    beside = next(path for path in (folder.with_name(f"{folder.name}-{n}") for n in count(2)) if not path.exists())
+    beside.mkdir()
+    return beside
 
 
 def folder_name(name: str, parser: ArgumentParser, arguments: Namespace, leave_out: Collection[str] = ()) -> str:
@@ -133,9 +157,11 @@ def folder_name(name: str, parser: ArgumentParser, arguments: Namespace, leave_o
             words.append(path.parent.name if path.name == "model.safetensors" else path.name.split(".")[0])
         elif value is True:
             words.append(flag)
+        elif flag == "agents":  # one of them is called as a kind of goal is
+            words.append(f"agents={value}")
         else:
             words.append(value if isinstance(value, str) else f"{flag}{value}")
-    return re.sub(r"[^\w.+-]+", "_", "-".join(words).replace(",", "+"))
+    return re.sub(r"[^\w.+=-]+", "_", "-".join(words).replace(",", "+"))
 
 
 def add_output_arguments(parser: ArgumentParser, default: str) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, score_row, small_models
+from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.evaluation import Conditions, evaluate
+from dfplan.benchmarks.small_models import small_models
 from dfplan.config import RECORDED_RECIPES, Recipe
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.datasets import load_dataset

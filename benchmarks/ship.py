@@ -6,6 +6,7 @@ from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Conditions
 from dfplan.benchmarks.model_card import write_card
 from dfplan.checkpoint import FILE_NAME, SHIPPED, load_checkpoint, save_checkpoint
 from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error, positive_integer
+from dfplan.envs.files import replaced_together
 from dfplan.training import saved_recipe
 
 
@@ -26,12 +27,15 @@ def main() -> None:
     if info.get("step") != recipe.training.steps:
         raise InputError(f"the run stands at step {info.get('step')} of {recipe.training.steps}; finish it first.")
     path = SHIPPED / f"{arguments.name}.safetensors"
-    if path.exists() and not arguments.overwrite:
-        raise InputError(f"{path} exists and stays; add --overwrite, or choose another name.")
-    save_checkpoint(path, model, info, arguments.half)
-    model, _ = load_checkpoint(path)
+    for file in (path, path.with_suffix(".md")):
+        if file.exists() and not arguments.overwrite:
+            raise InputError(f"{file} exists and stays; add --overwrite, or choose another name.")
     conditions = Conditions(recipe.env_id, arguments.episodes, FIRST_REPORTED_SEED)
-    write_card(path.with_suffix(".md"), recipe, model, conditions, f"runs/{arguments.run.name}", timed=False)
+    with replaced_together(SHIPPED) as unfinished:
+        file = unfinished / path.name
+        save_checkpoint(file, model, info, arguments.half)
+        model, _ = load_checkpoint(file)
+        write_card(file.with_suffix(".md"), recipe, model, conditions, f"runs/{arguments.run.name}", timed=False)
     print(f"written to {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -17,7 +17,7 @@ from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.estimates import arrivals
 from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
-from dfplan.benchmarks.model_card import CARD_NAME, backbone_name, evaluated_agents, flag, write_card
+from dfplan.benchmarks.model_card import CARD_NAME, backbone_name, evaluated_agents, flag, is_untouched, write_card
 from dfplan.benchmarks.provenance import commit
 from dfplan.checkpoint import FILE_NAME
 from dfplan.config import BACKBONE_SETTINGS, DEMONSTRATIONS, PRECISIONS, RECIPES, RECORDED_RECIPES, Recipe
@@ -161,6 +161,9 @@ def _recipe(arguments: Namespace, maze: str) -> Recipe:
             raise InputError(
                 f"the run in {arguments.output} is of a {backbone_name(recipe.model)}; leave --backbone out."
             )
+        card = arguments.output / CARD_NAME
+        if arguments.episodes and card.exists() and not is_untouched(card):
+            raise InputError(f"{card} was changed by hand and stays; move it, or write no card with --episodes 0.")
         for name, value in given.items():
             if value != getattr(recipe.training, name):
                 saved = f"{flag(name)} {getattr(recipe.training, name)}"

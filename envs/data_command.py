@@ -40,7 +40,10 @@ def main() -> None:
         raise InputError(f"{output} exists and stays; choose another file with --output.")
     writable_folder(output.parent)  # before the minutes of work, not after
     rows = arguments.rows or DATASET_ROWS[maze]
-    write_hdf5(output, generate(maze, rows, arguments.noise, arguments.seed, progress=True))
+    dataset = generate(maze, rows, arguments.noise, arguments.seed, progress=True)
+    if output.exists():
+        raise InputError(f"{output} has come into being meanwhile and stays; choose another file with --output.")
+    write_hdf5(output, dataset)
     print(f"wrote {rows} rows to {output}")
 
 

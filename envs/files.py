@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -116,8 +116,8 @@ def _restore(names: Iterable[str], earlier: Path, folder: Path) -> None:
 def locked(folder: str | Path) -> Iterator[Path]:
     """Give ``folder``, made if need be, which no other process gets by this function until the block ends.
 
-    The lock is the operating system's, so it ends with the process however that ends. Its file, ``.lock``, is removed
-    at the end of the block; one that a killed process left behind locks nothing.
+    The lock is the operating system's, so it ends with the process however that ends. Its file, ``.lock``, stays and
+    locks nothing by itself. Removing it would let two processes in, one with the old file open, one with a new one.
 
     Raises:
         InputError: if the folder cannot be written to, or another process has locked it.
@@ -128,13 +128,11 @@ def locked(folder: str | Path) -> Iterator[Path]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"the folder {folder} is in use by another process; wait for it or choose another.") from error
-    except OSError as error:
-        raise InputError(f"cannot lock the folder {folder}: {error.strerror or error}.") from error
+    except (OSError, NotImplementedError) as error:  # some file systems have no locks
+        raise InputError(f"cannot lock the folder {folder}: {getattr(error, 'strerror', None) or error}.") from error
     try:
         yield folder
     finally:
-        with suppress(OSError):  # some systems do not remove an open file; then it stays, and locks nothing
-            (folder / LOCK_NAME).unlink()
         lock.release()
 
 

@@ -108,7 +108,8 @@ def test_diffused_executes_the_planned_actions_whatever_is_observed_and_repeats_
 
 def test_hold_pushes_towards_the_end_of_a_plan_from_where_it_stands_still_and_follows_it_before():
     observations = np.zeros((2, 4, 4))
-    observations[0, :, 0] = [0.5, 1.0, 1.2, 1.2]  # within 0.25 of its end from the second step on
+    observations[0, :, 0] = [1.0, 1.0, 1.2, 1.2]  # within 0.25 of its end from the first step on
+    observations[0, 0, 2] = 0.6  # but moving in it
     actions = np.full((2, 4, 2), 0.5)
     hold = Hold(Diffused(observations, actions), observations)
     off = np.array([[1.25, 0.0, 0.0, 0.0], [0.05, 0.0, 0.1, 0.0]])
@@ -117,3 +118,11 @@ def test_hold_pushes_towards_the_end_of_a_plan_from_where_it_stands_still_and_fo
     hold.keep(np.array([True, False]))
     for _ in range(3):  # on to the end of the plan and beyond
         np.testing.assert_allclose(hold.act(off[:1]), [[-0.5, 0.0]], atol=1e-9)
+
+
+def test_a_plan_that_moves_to_its_end_is_never_held():
+    observations = np.zeros((1, 5, 4))
+    observations[0, :, 0] = 0.02 * np.arange(5)  # always within 0.25 of its end,
+    observations[0, :, 2] = 2.0  # at 2 units per second
+    hold = Hold(Diffused(observations, np.full((1, 5, 2), 0.5)), observations)
+    assert [hold.act(np.ones((1, 4))).tolist() for _ in range(7)] == [[[0.5, 0.5]]] * 7

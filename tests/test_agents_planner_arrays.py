@@ -167,9 +167,10 @@ class Broken(ProportionalDerivative):
         return actions if self.step != 3 else actions * np.nan
 
 
-def test_an_action_that_is_not_finite_is_never_returned_and_changes_nothing(tiny_model, monkeypatch):
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_action_that_is_not_finite_is_never_returned_and_changes_nothing(tiny_model, hold, monkeypatch):
     monkeypatch.setitem(CONTROLLERS, "broken", Broken)
-    agent = DFPlanner(tiny_model, PlannerConfig(controller="broken", open_loop_horizon=8))
+    agent = DFPlanner(tiny_model, PlannerConfig(controller="broken", hold=hold, open_loop_horizon=8))
     agent.reset(goal=GOAL, seed=0)
     walked(agent, PATH[:2])
     for _ in range(2):
@@ -195,3 +196,10 @@ def test_a_guide_that_pulls_beyond_all_numbers_is_told_to_pull_less(tiny_model):
     agent.reset(goal=GOAL, seed=0)
     with pytest.raises(InputError, match=r"the plan is not finite; choose a guidance_scale below 1e\+38"):
         agent.act(START)
+
+
+def test_a_schedule_that_the_caller_changes_later_stays_as_it_was_given(tiny_model):
+    own = np.array([[100] * 4, [50] * 4, [0] * 4])
+    config = PlannerConfig(schedule=own)
+    own[1] = 90
+    assert config.schedule[1].tolist() == [50] * 4

@@ -17,7 +17,20 @@ def write(folder, asked=ASKED, files=("report.md",), **options):
 
 
 def contents(folder):
-    return {file.name: file.read_text() for file in folder.iterdir()}
+    return {file.name: file.read_text() for file in folder.iterdir() if not file.name.startswith(".")}
+
+
+@pytest.mark.parametrize("name", ["report.md", "scores.png"])
+def test_files_that_somebody_changes_or_adds_during_a_run_are_kept_and_the_results_go_beside(tmp_path, name, capsys):
+    folder = tmp_path / "run"
+    write(folder)
+    with claimed(folder, ASKED, []) as output:
+        (folder / name).write_text("mine")
+        with output.replaced({"format": 2}) as new:
+            (new / name).write_text("theirs")
+    assert (folder / name).read_text() == "mine" and '"format": 1' in (folder / "results.json").read_text()
+    assert (tmp_path / "run-2" / name).read_text() == "theirs"
+    assert "were changed during the run; its results go to" in capsys.readouterr().err
 
 
 def test_a_run_may_replace_what_it_left_and_removes_what_it_does_not_write_again(tmp_path):
@@ -84,7 +97,7 @@ def test_a_record_cannot_name_files_outside_its_folder_for_removal(tmp_path):
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
-def test_folders_and_hidden_files_are_nobodys_results(tmp_path):
+def test_folders_and_hidden_files_are_ignored(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / ".lock").write_text("")
     write(tmp_path)
@@ -123,11 +136,11 @@ def test_a_run_on_other_checkpoints_is_another_run_also_if_they_are_loaded_later
     [
         ("", "maze2d-large"),
         ("--seed 7 --goal random --quick", "maze2d-large-seed7-random-quick"),
-        ("--agents planner,policy --output out --overwrite", "maze2d-large-planner+policy"),
+        ("--agents planner,policy --output out --overwrite", "maze2d-large-agents=planner+policy"),
         ("--checkpoint runs/short/model.safetensors", "maze2d-large-short"),
         ("--checkpoint runs/short", "maze2d-large-short"),
         ("--checkpoint maze2d-large-rnn.safetensors", "maze2d-large-maze2d-large-rnn"),
-        ("--agents ../x", "maze2d-large-.._x"),
+        ("--agents ../x", "maze2d-large-agents=.._x"),
     ],
 )
 def test_a_folder_is_named_after_what_is_asked_for_instead_of_the_defaults(words, name):
@@ -138,3 +151,11 @@ def test_a_folder_is_named_after_what_is_asked_for_instead_of_the_defaults(words
     for flag in ("quick", "overwrite"):
         parser.add_argument(f"--{flag}", action="store_true")
     assert folder_name("maze2d-large", parser, parser.parse_args(words.split())) == name
+
+
+def test_agents_and_goals_of_one_name_have_folders_of_their_own():
+    parser = ArgumentParser()
+    for flag in ("--agents", "--goal"):
+        parser.add_argument(flag)
+    names = [folder_name("maze", parser, parser.parse_args([flag, "random"])) for flag in ("--agents", "--goal")]
+    assert names == ["maze-agents=random", "maze-random"]

@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +11,7 @@ from dfplan.benchmarks.statistics import (
     arrival_steps,
     bootstrap,
     json_safe,
-    nested_bootstrap,
-    nested_proportion,
+    over_trainings,
     proportion,
     quantiles,
 )
@@ -79,48 +79,58 @@ def test_a_share_has_wilsons_interval_which_never_claims_certainty(successes, ep
     assert (estimate.low, estimate.high) == pytest.approx((scipys.low, scipys.high), abs=1e-6)
 
 
-def test_of_one_training_seed_the_two_level_interval_is_the_ordinary_one():
-    sample = np.random.default_rng(0).normal(size=30)
-    assert nested_bootstrap([sample], np.median) == bootstrap(sample, np.median)
-    assert nested_proportion([sample > 0]) == proportion(sample > 0)
+MEDIAN = partial(bootstrap, statistic=np.median)
+
+
+def test_one_training_seed_has_the_interval_of_its_episodes():
+    sample = np.random.default_rng(0).normal(size=50)
+    assert over_trainings([sample], MEDIAN) == bootstrap(sample, np.median)
+    assert over_trainings([sample > 0], proportion) == proportion(sample > 0)
 
 
 def test_the_value_over_training_seeds_is_the_mean_of_each_ones_statistic():
     samples = [np.array([1.0, 2.0, 30.0]), np.array([4.0, 5.0, 60.0])]
-    assert nested_bootstrap(samples).value == pytest.approx((11 + 23) / 2)
-    assert nested_bootstrap(samples, np.median).value == pytest.approx((2 + 5) / 2)
+    assert over_trainings(samples, bootstrap).value == pytest.approx((11 + 23) / 2)
+    assert over_trainings(samples, MEDIAN).value == pytest.approx((2 + 5) / 2)
 
 
-def test_training_seeds_that_differ_widen_the_interval_where_episodes_alone_would_not():
+def test_training_seeds_that_differ_have_students_interval_where_episodes_alone_would_claim_to_know():
     samples = [np.full(100, 0.0), np.full(100, 10.0), np.full(100, 20.0)]
-    # All three draws are the first seed in 1 of 27 resamples, more than the 2.5% outside of either end.
-    assert nested_bootstrap(samples) == Estimate(10.0, 0.0, 20.0)
+    estimate, half_width = over_trainings(samples, bootstrap), 4.3027 * 10 / math.sqrt(3)
+    expected = (10, 10 - half_width, 10 + half_width)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx(expected, abs=1e-3)
     assert bootstrap(np.concatenate(samples)).low > 9
 
 
-def test_the_two_level_interval_of_many_seeds_is_that_of_both_variances():
+def test_training_seeds_that_happen_to_agree_have_the_interval_of_all_episodes():
+    sample = np.random.default_rng(0).normal(size=50)
+    estimate, together = over_trainings([sample, sample, sample], bootstrap), bootstrap(np.tile(sample, 3))
+    assert (estimate.low, estimate.high) == (together.low, together.high)
+
+
+def test_the_interval_over_three_trainings_holds_the_truth_in_95_of_100_studies():
     random = np.random.default_rng(0)
-    samples = random.normal(size=(60, 1)) + 3 * random.normal(size=(60, 20))  # variance 1 of seeds, 9 of episodes
-    estimate = nested_bootstrap(list(samples))
-    # Episodes resampled within resampled seeds count twice: once in the means of the seeds, once on their own.
-    variance = samples.mean(axis=1).var() / 60 + samples.var(axis=1).mean() / (60 * 20)
-    assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * math.sqrt(variance), rel=0.05)
+    for seeds_std, episodes_std in ((1.0, 0.1), (1.0, 5.0), (0.0, 1.0)):
+        held = 0
+        for _ in range(400):
+            trainings = seeds_std * random.normal(size=(3, 1)) + episodes_std * random.normal(size=(3, 30))
+            estimate = over_trainings(list(trainings), lambda sample: bootstrap(sample, resamples=100))
+            held += estimate.low <= 0 <= estimate.high
+        assert held / 400 > 0.92
 
 
-@pytest.mark.parametrize("samples", [[np.ones(3), np.ones(4)], [np.ones(2), np.array([1.0, math.nan])]])
-def test_training_seeds_of_unequal_episodes_or_with_nan_are_an_error(samples):
-    with pytest.raises(ValueError, match="no interval for 2 samples"):
-        nested_bootstrap(samples)
+def test_training_seeds_with_nan_are_an_error():
+    with pytest.raises(ValueError, match="no interval"):
+        over_trainings([np.ones(2), np.array([1.0, math.nan])], bootstrap)
 
 
 def test_no_episodes_of_several_training_seeds_have_no_value():
-    assert math.isnan(nested_bootstrap([np.zeros(0), np.zeros(0)]).value)
+    assert math.isnan(over_trainings([np.zeros(0), np.zeros(0)], bootstrap).value)
 
 
 def test_a_share_over_training_seeds_is_at_least_as_uncertain_as_wilsons_of_all_episodes():
-    all_succeed = nested_proportion([np.ones(50, bool), np.ones(50, bool)])
+    all_succeed = over_trainings([np.ones(50, bool), np.ones(50, bool)], proportion)
     assert (all_succeed.low, all_succeed.high) == pytest.approx((0.9630, 1.0), abs=1e-4)
-    assert nested_proportion([np.ones(50, bool), np.zeros(50, bool)]) == Estimate(0.5, 0.0, 1.0)
 
 
 def test_the_share_of_no_outcomes_has_no_value():

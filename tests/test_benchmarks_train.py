@@ -16,7 +16,7 @@ from dfplan.config import BACKBONE_SETTINGS, RECIPES
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.distributed import Processes
 from dfplan.envs.errors import InputError
-from dfplan.envs.files import locked
+from dfplan.envs.files import LOCK_NAME, locked
 from dfplan.envs.layouts import maze_name
 from dfplan.training import Trainer
 
@@ -101,7 +101,7 @@ def test_two_runs_do_not_share_a_folder(command, tmp_path, capsys):
     with locked(tmp_path / "run"), pytest.raises(SystemExit) as ended:
         command("--steps", "1", "--episodes", "0")
     assert ended.value.code == 2 and "run is in use by another process" in capsys.readouterr().err
-    assert not list((tmp_path / "run").iterdir())
+    assert not [file for file in (tmp_path / "run").iterdir() if file.name != LOCK_NAME]
 
 
 def test_a_run_that_began_after_the_first_check_is_found(command, tmp_path, monkeypatch, capsys):
@@ -117,7 +117,19 @@ def test_a_run_that_began_after_the_first_check_is_found(command, tmp_path, monk
     assert (tmp_path / "run" / "model.safetensors").read_text() == "another's"
 
 
-def test_a_folder_is_locked_while_a_model_is_trained_and_leaves_no_lock(command, tmp_path, monkeypatch):
+def test_a_card_that_was_changed_by_hand_is_kept_when_its_run_is_resumed(command, capsys):
+    folder = command("--steps", "1", "--episodes", "1")
+    command("--episodes", "1", "--resume")  # an untouched one is written anew
+    card = folder / "README.md"
+    card.write_text(card.read_text().replace("# Diffusion Forcing", "# My model"))
+    with pytest.raises(SystemExit) as ended:
+        command("--episodes", "1", "--resume")
+    assert ended.value.code == 2 and "README.md was changed by hand and stays" in capsys.readouterr().err
+    assert card.read_text().startswith("# My model")
+    command("--episodes", "0", "--resume")
+
+
+def test_a_folder_is_locked_while_a_model_is_trained_and_free_afterwards(command, tmp_path, monkeypatch):
     def update(self, update=Trainer.update):
         with pytest.raises(InputError, match="in use"), locked(tmp_path / "run"):
             pass
@@ -125,7 +137,9 @@ def test_a_folder_is_locked_while_a_model_is_trained_and_leaves_no_lock(command,
 
     monkeypatch.setattr(Trainer, "update", update)
     folder = command("--steps", "1", "--episodes", "0")
-    assert {file.name for file in folder.iterdir()} == {"model.safetensors", "recipe.json", "state.pt", "tensorboard"}
+    with locked(folder):
+        found = {file.name for file in folder.iterdir()} - {LOCK_NAME}
+    assert found == {"model.safetensors", "recipe.json", "state.pt", "tensorboard"}
 
 
 def test_an_evaluation_on_the_way_is_logged_with_pictures_of_plans_and_keeps_to_a_seed_for_choosing(
