@@ -37,7 +37,6 @@ RUN_HERE = {
     "dfplan planner, recorded, pursuit": Contender("planner", "pursuit", "-recorded"),
     "dfplan planner, recorded, own actions": Contender("planner", "diffused", "-recorded"),
     "dfplan policy": Contender("policy", "pursuit"),
-    "Diffusion Forcing with MCG, PD controller": Contender("planner-mcg", "pd"),
     "Diffusion Forcing with MCG, own actions": Contender("planner-mcg", "diffused"),
     "Diffuser, PD controller": Contender("diffuser", "pd"),
     "Diffuser, its own actions": Contender("diffuser", "diffused"),
