@@ -11,7 +11,7 @@ from typing import Any
 from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate
-from dfplan.benchmarks.provenance import commit_in_words
+from dfplan.benchmarks.provenance import commit_in_words, training_code
 from dfplan.benchmarks.report import INTERVALS, processor, scores_table, versions
 from dfplan.config import RECIPES, RECORDED_RECIPES, ModelConfig, Recipe
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -100,7 +100,7 @@ Trained by `{command}`:
 {training.steps} updates of {training.batch_size} windows of {recipe.model.horizon} steps,
 from {training.rows or "all"} rows ({source}).
 Versions: {", ".join(f"{name} {number}" for name, number in versions().items())}; {processor()}, {os.cpu_count()} cores;
-{commit_in_words()}.
+{commit_in_words()}, training code {training_code()}.
 
 ## Scores
 

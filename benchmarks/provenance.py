@@ -61,6 +61,11 @@ def commit_in_words(root: Path = ROOT) -> str:
     return f"commit {found['commit'][:12]}{'' if found['clean'] else ' and changes that are not in it'}"
 
 
+def training_code() -> str:
+    """Return one digest of all code that decides what a training makes of its recipe and its data."""
+    return hashlib.sha256(repr(code_digests("dfplan.training")).encode()).hexdigest()[:12]
+
+
 def code_digests(*modules: str) -> dict[str, str]:
     """Return the digest of each module that ``modules`` import, directly or not, and of themselves."""
     seen, waiting = set(modules), list(modules)

@@ -1,15 +1,17 @@
 """``python -m dfplan.benchmarks.stale``: lists committed results that are older than what they ran.
 
-A line for each folder of results whose code or checkpoints have changed since (``provenance.py`` says what counts).
+A line for each folder of results whose code or checkpoints have changed since (``provenance.py`` says what counts), and
+for each checkpoint that ships whose card was written before the training's code changed.
 With ``--strict`` the exit status is 1 if there is one.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from dfplan.benchmarks.provenance import ROOT, changed_checkpoints, code_digest
+from dfplan.benchmarks.provenance import ROOT, changed_checkpoints, code_digest, training_code
 from dfplan.benchmarks.run_folder import RESULTS, RUN
 from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error
 
@@ -25,7 +27,7 @@ def main() -> None:
     results = ROOT / "benchmarks" / "results"
     if not results.is_dir():
         raise InputError(f"there is no {results}; run this in a checkout of dfplan.")
-    lines = stale_results(results)
+    lines = stale_results(results) + stale_cards(ROOT / "dfplan" / "checkpoints")
     print("\n".join(lines) or "all results are as new as what they ran.")
     sys.exit(1 if lines and arguments.strict else 0)
 
@@ -36,6 +38,18 @@ def stale_results(results: Path) -> list[str]:
     folders = [folder for folder in folders if MODELS not in folder.relative_to(results).parts]
     reasons = {folder: _reason(folder / RESULTS) for folder in folders}
     return [f"{folder.relative_to(results.parent.parent)}: {reason}" for folder, reason in reasons.items() if reason]
+
+
+def stale_cards(folder: Path) -> list[str]:
+    """Return a line for each checkpoint's card that names other code of the training than there is now, or none."""
+    lines = []
+    for card in sorted(folder.glob("*.md")):
+        found = re.search(r"training code ([0-9a-f]+)", card.read_text(encoding="utf-8"))
+        if found is None:
+            lines.append(f"{card.stem}: its card is older than cards that name their code")
+        elif found[1] != training_code():
+            lines.append(f"{card.stem}: the training's code changed since its card was written")
+    return lines
 
 
 def _reason(file: Path) -> str:

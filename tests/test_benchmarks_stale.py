@@ -1,8 +1,9 @@
 import pytest
 
 from dfplan.benchmarks import stale
+from dfplan.benchmarks.provenance import training_code
 from dfplan.benchmarks.run_folder import claimed
-from dfplan.benchmarks.stale import main, stale_results
+from dfplan.benchmarks.stale import main, stale_cards, stale_results
 from dfplan.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 
 
@@ -60,3 +61,14 @@ def test_without_a_checkout_the_command_says_so(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2 and "in a checkout" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_listed_if_its_card_names_other_code_of_the_training_or_none(tmp_path):
+    for name, text in {
+        "new": f"training code {training_code()}.",
+        "old": "training code 0123abc.",
+        "oldest": "",
+    }.items():
+        (tmp_path / f"{name}.md").write_text(text)
+    old, oldest = stale_cards(tmp_path)
+    assert old.startswith("old: the training's code changed") and oldest.startswith("oldest: its card is older")

@@ -10,7 +10,7 @@ from torchrun import torchrun
 
 from dfplan.agents import DFPlanner
 from dfplan.benchmarks import evaluation, train
-from dfplan.benchmarks.provenance import commit_in_words
+from dfplan.benchmarks.provenance import commit_in_words, training_code
 from dfplan.checkpoint import SHIPPED, load_checkpoint
 from dfplan.config import BACKBONE_SETTINGS, RECIPES
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -47,7 +47,7 @@ def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(comma
     assert "--steps 2 --batch-size 2 --precision" in card and "--rows 3000 --seed 3`" in card
     assert "generated, seed 3" in card
     assert "| planner |" in card and "| policy |" in card and "2 episodes, seed 1000," in card
-    assert f"\n{commit_in_words()}.\n" in card
+    assert f"\n{commit_in_words()}, training code {training_code()}.\n" in card
     assert load_checkpoint(folder / "model.safetensors")[1]["env_id"] == "maze2d-umaze-v1"
     assert list((folder / "tensorboard").iterdir())
     assert DFPlanner.load(folder).model.config.num_tokens == 18
