@@ -88,7 +88,7 @@ def claimed(
     asked = json.loads(json.dumps(json_safe(asked)))
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
-        earlier = _earlier_run(folder)
+        earlier = earlier_run(folder)
         if not overwrite:
             _check(folder, earlier, asked, checkpoints)
         if checkpoints is None:
@@ -129,7 +129,8 @@ def _check(
 def _present(folder: Path) -> dict[str, str]:
     """Return the name and digest of each file in a folder, hidden ones and folders left out."""
     files = sorted(file for file in folder.iterdir() if not file.is_dir() and not file.name.startswith("."))
-    return {file.name: file_digest(file) for file in files}
+    # What is no regular file, such as a pipe or a link to nothing, cannot be read and has no digest.
+    return {file.name: file_digest(file) if file.is_file() else "" for file in files}
 
 
 def _new_folder_beside(folder: Path) -> Path:
@@ -171,7 +172,7 @@ def add_output_arguments(parser: ArgumentParser, default: str) -> None:
     parser.add_argument("--overwrite", action="store_true", help=text)
 
 
-def _earlier_run(folder: Path) -> dict[str, Any] | None:
+def earlier_run(folder: Path) -> dict[str, Any] | None:
     """Return what the run in the folder recorded, None if there is none that did."""
     run = _contents(folder / RESULTS).get(RUN)
     kinds = {name: dict for name in ("asked", "files", "checkpoints")}

@@ -5,14 +5,13 @@ for each checkpoint that ships whose card was written before the training's code
 With ``--strict`` the exit status is 1 if there is one.
 """
 
-import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from dfplan.benchmarks.provenance import ROOT, changed_checkpoints, code_digest, training_code
-from dfplan.benchmarks.run_folder import RESULTS, RUN
+from dfplan.benchmarks.run_folder import RESULTS, earlier_run
 from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_error
 
 MODELS = "models"  # folders of networks, which are not results
@@ -54,8 +53,8 @@ def stale_cards(folder: Path) -> list[str]:
 
 def _reason(file: Path) -> str:
     """Return why a result is stale, nothing if it is not."""
-    run = json.loads(file.read_text(encoding="utf-8")).get(RUN) if file.is_file() else None
-    if run is None:
+    run = earlier_run(file.parent)
+    if run is None or not isinstance(run.get("code"), dict):
         return "made before results recorded what they ran"
     changed = [module for module, digest in run["code"].items() if code_digest(module) != digest]
     changed += [f"checkpoint {name}" for name in changed_checkpoints(run["checkpoints"])]

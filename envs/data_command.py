@@ -1,9 +1,11 @@
 """The command ``dfplan-data``: write a data set in D4RL's format."""
 
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from dfplan.envs.datasets import DATASET_ROWS, write_hdf5
-from dfplan.envs.demonstrations import DATASET_NOISE, generate
+from dfplan.envs.demonstrations import DATASET_NOISE, Dataset, generate
 from dfplan.envs.errors import (
     CommandParser,
     InputError,
@@ -41,10 +43,24 @@ def main() -> None:
     writable_folder(output.parent)  # before the minutes of work, not after
     rows = arguments.rows or DATASET_ROWS[maze]
     dataset = generate(maze, rows, arguments.noise, arguments.seed, progress=True)
-    if output.exists():
-        raise InputError(f"{output} has come into being meanwhile and stays; choose another file with --output.")
-    write_hdf5(output, dataset)
+    _write_new(output, dataset)
     print(f"wrote {rows} rows to {output}")
+
+
+def _write_new(output: Path, dataset: Dataset) -> None:
+    """Write a data set to a file that does not exist.
+
+    Raises:
+        InputError: if it cannot be written, or exists by now.
+    """
+    try:
+        with TemporaryDirectory(prefix=".unfinished-", dir=output.parent) as folder:
+            write_hdf5(Path(folder) / output.name, dataset)
+            os.link(Path(folder) / output.name, output)  # fails, unlike a rename, if the file exists
+    except FileExistsError as error:
+        raise InputError(f"{output} has come into being meanwhile and stays; choose another --output.") from error
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror or error}.") from error
 
 
 if __name__ == "__main__":

@@ -159,3 +159,10 @@ def test_agents_and_goals_of_one_name_have_folders_of_their_own():
         parser.add_argument(flag)
     names = [folder_name("maze", parser, parser.parse_args([flag, "random"])) for flag in ("--agents", "--goal")]
     assert names == ["maze-agents=random", "maze-random"]
+
+
+def test_a_link_to_nothing_is_somebody_elses(tmp_path):
+    (tmp_path / "report.md").symlink_to(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"report.md is not from a run of dfplan"):
+        write(tmp_path)
+    assert (tmp_path / "report.md").is_symlink()

@@ -72,3 +72,10 @@ def test_a_checkpoint_is_listed_if_its_card_names_other_code_of_the_training_or_
         (tmp_path / f"{name}.md").write_text(text)
     old, oldest = stale_cards(tmp_path)
     assert old.startswith("old: the training's code changed") and oldest.startswith("oldest: its card is older")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"run": {}}', '{"run": 3}'])
+def test_a_damaged_result_is_listed_too(results, text):
+    (results / "speed").mkdir()
+    (results / "speed" / "results.json").write_text(text)
+    assert stale_results(results) == ["benchmarks/results/speed: made before results recorded what they ran"]

@@ -268,3 +268,18 @@ def test_the_command_leaves_a_file_that_exists_alone(tmp_path, monkeypatch, caps
         data_command.main()
     assert end.value.code == 2 and "exists and stays" in capsys.readouterr().err
     assert (tmp_path / "mine.hdf5").read_text() == "mine"
+
+
+def test_a_file_that_another_command_wrote_meanwhile_stays(tmp_path, monkeypatch, capsys):
+    output = tmp_path / "data.hdf5"
+
+    def beside_another(*arguments, progress, **settings):
+        output.write_text("another's")
+        return generate(*arguments, **settings)
+
+    monkeypatch.setattr(data_command, "generate", beside_another)
+    monkeypatch.setattr("sys.argv", ["dfplan-data", "umaze", "--rows", "50", "--output", str(output)])
+    with pytest.raises(SystemExit) as ended:
+        data_command.main()
+    assert ended.value.code == 2 and "has come into being meanwhile and stays" in capsys.readouterr().err
+    assert output.read_text() == "another's" and [file.name for file in tmp_path.iterdir()] == ["data.hdf5"]
