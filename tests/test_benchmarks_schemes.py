@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from itertools import product
 
@@ -8,7 +7,6 @@ import pytest
 from dfplan.benchmarks import schemes
 from dfplan.benchmarks.ablation import Run
 from dfplan.benchmarks.evaluation import Evaluation
-from dfplan.checkpoint import SHIPPED
 from dfplan.config import RECORDED_RECIPES
 from dfplan.envs.scores import episode_scores
 
@@ -50,17 +48,3 @@ def test_networks_of_different_training_seeds_have_other_episodes_which_all_rows
     assert [(conditions.seed, conditions.episodes) for conditions in asked] == len(rows) * [(1000, 3), (1001, 3)]
     assert findings.trainings == 2 and all((row["trainings"], row["episodes"]) == (2, 6) for row in rows)
     assert [(row["trained by"], row["sampled by"]) for row in rows] == list(product(schemes.SCHEMES, TINY.ways))
-
-
-@pytest.mark.parametrize("scheme", schemes.SCHEMES)
-@pytest.mark.parametrize("maze", schemes.FULL.mazes)
-def test_the_full_study_trains_by_the_recipe_of_the_shipped_checkpoint_of_the_scheme(maze, scheme):
-    updates = dict(zip(schemes.FULL.mazes, schemes.FULL.updates, strict=True))[maze]
-    recipe = schemes.recipe(maze, updates, scheme, schemes.FULL)
-    name = f"maze2d-{maze}-{recipe.training.level_sampler}.md"
-    card = (SHIPPED / name).read_text(encoding="utf-8").split("```json")[1].split("```")[0]
-    shipped = json.loads(card)
-    for setting in ("steps", "goal_known", "level_sampler", "precision", "rows", "batch_size", "learning_rate"):
-        assert getattr(recipe.training, setting) == shipped["training"][setting], setting
-    for setting in ("num_tokens", "frame_stack", "width", "depth", "causal"):
-        assert getattr(recipe.model, setting) == shipped["model"][setting], setting
