@@ -16,6 +16,7 @@ Line = Mapping[int | float, Estimate]  # setting -> estimate
 COLOURS = ("#0b3c8c", "#c8553d", "#3b8c5a", "#8f6bb3", "#d19a2e", "#5b8fd6", "#6b6b6b", "#b04a7a", "#2b2b2b", "#9fbf6b")
 PANEL_SIZE = (4.6, 3.4)  # inches
 DOT_HEIGHT = 0.2  # inches
+LEGEND_MARK, LEGEND_CHARACTER = 0.6, 0.065  # inches, of a mark with its gaps and of a character
 BAR_SHARE = 0.8  # of a group's room that its bars take
 
 
@@ -106,11 +107,12 @@ def _legend(figure: Figure, panels: list[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels()):
             found.setdefault(label, handle)
     if len(found) > 1:
+        width = LEGEND_MARK + LEGEND_CHARACTER * max(map(len, found))  # of a column as wide as the longest label
         figure.legend(
             found.values(),
             found.keys(),
             loc="outside lower center",
-            ncols=min(4, 2 * len(panels), len(found)),  # what fits below the panels
+            ncols=max(1, min(4, int(figure.get_figwidth() / width), len(found))),
             frameon=False,
             fontsize=8,
         )

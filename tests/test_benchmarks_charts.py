@@ -1,4 +1,5 @@
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dfplan.benchmarks.charts import bars, dots, lines
 from dfplan.benchmarks.statistics import Estimate
@@ -37,3 +38,14 @@ def test_dots_stand_in_order_from_above_with_their_names_and_intervals():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
     assert np.allclose(axes.containers[0].lines[2][0].get_segments()[0], [[4, 0], [7, 0]])
     assert other.get_title() == "q"
+
+
+def test_a_legend_of_long_labels_stays_within_the_figure():
+    labels = {
+        f"a contender with a name as long as this one is, number {number}": Estimate(1, 0, 2) for number in range(9)
+    }
+    figure = bars({"one": {"group": labels}, "two": {"group": labels}}, "score")
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.get_figwidth() * figure.dpi
