@@ -41,9 +41,8 @@ def test_dots_stand_in_order_from_above_with_their_names_and_intervals():
 
 
 def test_a_legend_of_long_labels_stays_within_the_figure():
-    labels = {
-        f"a contender with a name as long as this one is, number {number}": Estimate(1, 0, 2) for number in range(9)
-    }
+    names = [f"a contender with a name as long as this one is, number {number}" for number in range(9)]
+    labels = dict.fromkeys(names, Estimate(1.0, 0.0, 2.0))
     figure = bars({"one": {"group": labels}, "two": {"group": labels}}, "score")
     FigureCanvasAgg(figure).draw()
     (legend,) = figure.legends
