@@ -63,7 +63,7 @@ class Settings:
     precision: str = "float32"
 
 
-FULL = Settings(mazes=("medium",), episodes=30, updates=(3000,), precision="bfloat16")
+FULL = Settings(mazes=("medium",), episodes=20, updates=(3000,), precision="bfloat16")
 QUICK = Settings(
     mazes=("umaze",),
     episodes=5,
