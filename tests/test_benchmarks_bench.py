@@ -10,7 +10,7 @@ from dfplan.benchmarks import bench, contenders, evaluation
 from dfplan.benchmarks.bench import main
 from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED
 from dfplan.checkpoint import save_checkpoint
-from dfplan.envs.files import locked
+from dfplan.envs.files import LOCK_NAME, locked
 
 
 class StillAgent:
@@ -53,9 +53,10 @@ def run(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("maze", ["maze2d-umaze", "maze2d-umaze-v1"])
 def test_a_run_leaves_table_and_files(run, tmp_path, maze):
     status, out, _ = run(maze, "--agents", "planner,waypoint", "--episodes", "2", "--goal", "random")
-    folder = tmp_path / "dfplan-bench" / "maze2d-umaze-random-planner+waypoint-episodes2"
+    folder = tmp_path / "dfplan-bench" / "maze2d-umaze-random-agents=planner+waypoint-episodes2"
     assert status == 0 and "normalized_if_stay" in out and str(folder.relative_to(tmp_path)) in out
-    assert {file.name for file in folder.iterdir()} == {"results.json", "episodes.csv", "report.md", "paths.png"}
+    found = {file.name for file in folder.iterdir()} - {LOCK_NAME}
+    assert found == {"results.json", "episodes.csv", "report.md", "paths.png"}
     contents = json.loads((folder / "results.json").read_text())
     assert contents["goal"] == "random" and list(contents["agents"]) == ["planner", "waypoint"]
     command = "dfplan-bench maze2d-umaze --agents planner,waypoint --episodes 2 --goal random"
@@ -191,4 +192,4 @@ def test_a_folder_in_use_is_refused_by_one_process_of_several_too(tmp_path):
     with locked(tmp_path / "out"):
         ended = torchrun("-m", "dfplan.benchmarks.bench", *words)
     assert ended.returncode != 0 and ended.stderr.count("is in use by another process") == 1
-    assert not list((tmp_path / "out").iterdir())
+    assert not {file.name for file in (tmp_path / "out").iterdir()} - {LOCK_NAME}
