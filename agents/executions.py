@@ -27,7 +27,7 @@ class Execution:
         self.controller = CONTROLLERS[config.controller](plan.observations, plan.actions, config.pursuit_lookahead)
         if config.hold:
             self.controller = Hold(self.controller, plan.observations)
-        self.num_steps = None  # without an end: the last planned state is held
+        self.num_steps = None  # without an end: the controller goes on as it does when a plan is over
         if config.open_loop_horizon is not None:
             self.num_steps = min(config.open_loop_horizon, plan.actions.shape[1])
 

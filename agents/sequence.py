@@ -56,6 +56,7 @@ def first_row(
     codec, config, num_levels = model.codec, model.config, model.config.num_levels
     noise = draw_noise((FIRST_PLANNED + config.num_tokens, config.token_dim), streams, levels.device)
     tokens = noise[:, : len(levels)] * codec.used_channels(len(levels) - FIRST_PLANNED)
+    # The network hides a masked goal by itself; zeros let a memory of it go on from plan to plan.
     tokens[:, GOAL] = codec.encode_goal(goal)[:, 0] if levels[GOAL] == 0 else 0.0
     given = slice(START, FIRST_PLANNED + past.num_tokens)
     signal = model.alpha_bar[levels[given]].sqrt()[:, None]  # (time, 1)

@@ -121,7 +121,7 @@ def _command(
 
 
 def _modules(command: str, study: Callable) -> list[str]:
-    """Return the modules whose code makes a study's numbers: the study's own, and this one, which trains for it."""
+    """Return the modules whose code makes a study's numbers: the study's own, and this one, which frames it."""
     return [command if study.__module__ == "__main__" else study.__module__, "dfplan.benchmarks.ablation"]
 
 

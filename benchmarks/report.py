@@ -60,9 +60,9 @@ def background(config: dict[str, Any]) -> dict[str, str]:
         config: as ``described_config`` returns it; dashes stand for what an agent without plans has not.
     """
     if "controller" not in config:
-        return {"trained on": "-", "driven by": "-"}
+        return dict.fromkeys(BACKGROUND, "-")
     driven_by = DRIVEN_BY[config["controller"]] + (", hold" if config.get("hold") else "")
-    return {"trained on": f"{config['demonstrations']} demonstrations", "driven by": driven_by}
+    return dict(zip(BACKGROUND, (f"{config['demonstrations']} demonstrations", driven_by), strict=True))
 
 
 def table(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> str:

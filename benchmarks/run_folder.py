@@ -88,38 +88,38 @@ def claimed(
     asked = json.loads(json.dumps(json_safe(asked)))
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
-        earlier = earlier_run(folder)
-        if not overwrite:
-            _check(folder, earlier, asked, checkpoints)
+        earlier, found = earlier_run(folder), _present(folder)
+        if found and not overwrite:
+            _check(folder, found, earlier, asked, checkpoints)
         if checkpoints is None:
             checkpoints = stack.enter_context(recorded_checkpoints())
         record = {"asked": asked, **commit(), "code": code_digests(*modules), "checkpoints": checkpoints}
         files = earlier["files"] if earlier else {}
         earlier_files = tuple(name for name in files if Path(name).name == name)
-        yield RunFolder(folder, record, earlier_files, _present(folder))
+        yield RunFolder(folder, record, earlier_files, found)
 
 
 def _check(
-    folder: Path, earlier: dict[str, Any] | None, asked: dict[str, Any], checkpoints: dict[str, str] | None
+    folder: Path,
+    found: dict[str, str],
+    earlier: dict[str, Any] | None,
+    asked: dict[str, Any],
+    checkpoints: dict[str, str] | None,
 ) -> None:
-    """Raise ``InputError`` unless the folder holds nothing, or untouched files of the same run, ``earlier``.
-
-    Hidden files and folders are ignored.
-    """
-    present = _present(folder)
-    if not present:
-        return
+    """Raise ``InputError`` unless the files ``found`` in the folder are untouched ones of the same run, ``earlier``."""
     if earlier is None:
         if {"format", "versions"} <= _contents(folder / RESULTS).keys():
             raise InputError(f"the results in {folder} were made before runs recorded what they ran; {WAY_OUT}.")
-        raise InputError(f"{folder / next(iter(present))} is not from a run of dfplan; {WAY_OUT}.")
+        raise InputError(f"{folder / next(iter(found))} is not from a run of dfplan; {WAY_OUT}.")
     differences = _differences(earlier["asked"], asked)
     if differences:
         raise InputError(f"the folder {folder} holds another run, {_in_words(differences)}; {WAY_OUT}.")
-    for name in present:
+    for name, digest in found.items():
         if name not in earlier["files"]:
             raise InputError(f"{folder / name} is not from the run in its folder; {WAY_OUT}.")
-        if _digest_in(folder, name) != earlier["files"][name]:
+        if name == RESULTS:  # which cannot hold a digest of itself
+            digest = _digest({key: value for key, value in _contents(folder / name).items() if key != RUN})
+        if digest != earlier["files"][name]:
             raise InputError(f"{folder / name} was changed after its run had written it; {WAY_OUT}.")
     if _are_others(earlier["checkpoints"], checkpoints):
         others = ", ".join(f"{name} of digest {digest[:8]}" for name, digest in earlier["checkpoints"].items())
@@ -187,13 +187,6 @@ def _contents(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return contents if isinstance(contents, dict) else {}
-
-
-def _digest_in(folder: Path, name: str) -> str:
-    if name != RESULTS:
-        return file_digest(folder / name)
-    contents = _contents(folder / name)
-    return _digest({key: value for key, value in contents.items() if key != RUN})
 
 
 def _digest(contents: dict[str, Any]) -> str:

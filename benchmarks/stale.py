@@ -41,12 +41,12 @@ def stale_results(results: Path) -> list[str]:
 
 def stale_cards(folder: Path) -> list[str]:
     """Return a line for each checkpoint's card that names other code of the training than there is now, or none."""
-    lines = []
+    lines, present = [], training_code()
     for card in sorted(folder.glob("*.md")):
         found = re.search(r"training code ([0-9a-f]+)", card.read_text(encoding="utf-8"))
         if found is None:
             lines.append(f"{card.stem}: its card is older than cards that name their code")
-        elif found[1] != training_code():
+        elif found[1] != present:
             lines.append(f"{card.stem}: the training's code changed since its card was written")
     return lines
 

@@ -91,7 +91,7 @@ class TrainingConfig:
     level_sampler: str = "mixture"
     loss_weight: str = "constant"
     next_token_weight: float = 1.0  # factor on the loss of the first planned token; it falls to 1 within a few tokens
-    goal_known: float = 0.8  # share of windows whose goal token is clean; it is pure noise (masked) in the rest
+    goal_known: float = 0.8  # share of windows whose goal token is clean; it is masked in the rest
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
     long_ways: float = 0.0  # share of windows that begin at a row drawn in proportion to its steps to the goal
     short_ways: float = 0.0  # share of windows that begin at most dfplan.data.SHORT_WAY steps before their goal
