@@ -1,4 +1,4 @@
-"""How the agent decides: the settings of the planner, and presets of them."""
+"""How the agent decides: the settings of the planner. ``dfplan.agents.presets`` has sets of them by name."""
 
 from dataclasses import dataclass
 
@@ -7,56 +7,21 @@ import torch
 
 from dfplan.agents.candidates import MOTION_SELECTIONS, SELECTIONS
 from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
+from dfplan.agents.guides import GOAL_GUIDES
 from dfplan.agents.observations import checked_share
 from dfplan.envs.errors import InputError, choose, unknown_name
-from dfplan.guidance import goal_distance, squashed_goal_distance
 from dfplan.noise import SOLVERS
 from dfplan.schedules import SCHEDULES
 
 MODES = ("planner", "policy")
-# The paper's own planner (§3.4): the model is not told the goal, guidance is. Settings of ``PlannerConfig``.
-MONTE_CARLO_GUIDANCE = {
-    "goal_token": False,
-    "guide": "goal_distance",
-    "guidance_scale": 0.5,
-    "num_futures": 4,
-    "schedule": "pyramid",
-    "uncertainty_scale": 0.1,
-    "sampling_steps": 5,
-    "open_loop_horizon": 20,
-}
-# A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.
-POLICY = {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
-# Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan, as long as the model can, all cleaned at once,
-# with the goal painted in at its end. For models trained with the level sampler ``full_sequence``. Diffuser's network
-# is trained with the goal in sight; so is ours, by the goal token. A goal that is painted in while sampling only comes
-# too late: the first rows decide on the way without it (``python -m dfplan.benchmarks.controllers`` has both).
-DIFFUSER = {
-    "in_paint_goal": True,
-    "schedule": "full_sequence",
-    "sampling_steps": 10,
-    "controller": "pd",
-    "horizon": None,
-    "open_loop_horizon": None,
-}
-# Next-token diffusion (App. C.8): each token is cleaned entirely before the next. For models trained with the level
-# sampler ``teacher_forcing``. A plan takes ``sampling_steps`` rows for each of its tokens, hence fewer plans.
-TEACHER_FORCING = {"schedule": "autoregressive", "sampling_steps": 3, "open_loop_horizon": 40}
-# The dial of the planner between score and speed: ``dfplan-bench --preset``; what each costs and gains is measured by
-# ``python -m dfplan.benchmarks.speed``. The default is ``PlannerConfig()``.
-FAST = {"sampling_steps": 1, "horizon": 40, "open_loop_horizon": 20}
-BEST = {"open_loop_horizon": 5}
-PRESETS = {"fast": FAST, "default": {}, "best": BEST}
-# By what a model learned from, in place of defaults: plans as slow as the recorded demonstrations want other settings.
-BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40, "open_loop_horizon": 20}, "re-executed": {}}
-GOAL_GUIDES = {"goal_distance": goal_distance, "squashed_goal_distance": squashed_goal_distance}
 
 
 @dataclass(frozen=True)
 class PlannerConfig:
     """How the agent decides; every field may be changed between episodes without retraining.
 
-    Defaults suit models of re-executed demonstrations; ``for_demonstrations`` knows those of recorded ones.
+    With the defaults of this class the model is told its goal by a token. ``DFPlanner.load`` chooses defaults that suit
+    the checkpoint (``dfplan.agents.presets.config_for``).
 
     Attributes:
         mode: ``planner`` plans a horizon, ``policy`` one token.
@@ -77,8 +42,11 @@ class PlannerConfig:
         goal_token: whether the goal is given to the model; otherwise only guidance knows of it, as in the paper.
         in_paint_goal: whether the plan's last token must stand still at the goal (Diffuser's way, App. C.1).
         goal_strength: classifier-free strength of the goal token.
-        guide: None, or a name in ``GOAL_GUIDES``, or a callable that scores plans (see ``dfplan.guidance``).
-        guidance_scale: factor on the gradient of the guide.
+        guide: None, or a name in ``dfplan.agents.guides.GOAL_GUIDES``, or a callable that scores plans (see
+            ``dfplan.guidance``), or a tuple of names and callables, whose scores are added up.
+        guidance_scale: factor on the gradient of the guide; a tuple has the candidates' scales, in turn.
+        max_shift: the most by which one row's guidance may move a token, in standard deviations of the data (see
+            ``dfplan.sampler.Guidance``); None for no limit.
         num_futures: N of Monte-Carlo guidance.
         candidates: plans made for each decision, of which the best is followed.
         selection: what the best of several candidates is, a name in ``dfplan.agents.candidates.SELECTIONS``.
@@ -107,18 +75,14 @@ class PlannerConfig:
     in_paint_goal: bool = False
     goal_strength: float = 1.0
     guide: object = None
-    guidance_scale: float = 1.0
+    guidance_scale: float | tuple[float, ...] = 1.0
+    max_shift: float | None = None
     num_futures: int = 1
     candidates: int = 1
     selection: str = "consistency"
     replan_error: float | None = None
     warm_start: float | None = None
     pursuit_lookahead: int = LOOKAHEAD
-
-    @classmethod
-    def for_demonstrations(cls, demonstrations: str, **settings) -> "PlannerConfig":
-        """Return ``settings`` with the defaults that suit a model of such demonstrations (``BY_DEMONSTRATIONS``)."""
-        return cls(**(BY_DEMONSTRATIONS[demonstrations] | settings))
 
     @property
     def reads_motion(self) -> str | None:
@@ -139,8 +103,11 @@ class PlannerConfig:
         choose("controller", self.controller, CONTROLLERS)
         choose("selection", self.selection, SELECTIONS)
         choose("solver", self.solver, SOLVERS)
-        if isinstance(self.guide, str):
-            choose("guide", self.guide, GOAL_GUIDES)
+        for guide in self.guide if isinstance(self.guide, list | tuple) else (self.guide,):
+            if isinstance(guide, str):
+                choose("guide", guide, GOAL_GUIDES)
+        if self.max_shift is not None and not self.max_shift > 0:
+            raise InputError(f"max_shift must be above 0 standard deviations, or None, not {self.max_shift}.")
         if isinstance(self.schedule, str):
             choose("schedule", self.schedule, SCHEDULES)
         if not self.uncertainty_scale >= 0:

@@ -18,6 +18,7 @@ from dfplan.agents.executions import Episodes, Execution, Executions
 from dfplan.agents.history import Belief, History, Past, Recollection
 from dfplan.agents.observations import checked, checked_share, unpacked
 from dfplan.agents.plans import Plan
+from dfplan.agents.presets import config_for
 from dfplan.agents.seeds import Seeds, episode_seeds, own_seeds
 from dfplan.agents.sequence import first_row, guidance_of, level_matrix, num_known
 from dfplan.agents.warm_start import warm_start
@@ -58,8 +59,8 @@ class DFPlanner:
     def load(cls, name_or_path: str | Path, device: str = "auto", **settings) -> "DFPlanner":
         """Return the agent of a shipped checkpoint, a run's folder, or a file.
 
-        ``settings`` are fields of ``PlannerConfig``; what suits the demonstrations that the checkpoint learned from
-        (``PlannerConfig.for_demonstrations``) stands in for those left out.
+        ``settings`` are fields of ``PlannerConfig``; those left out are the ones that suit the checkpoint
+        (``dfplan.agents.presets.config_for``).
 
         Raises:
             InputError: if there is no such checkpoint, device or setting, or the file is damaged.
@@ -69,7 +70,7 @@ class DFPlanner:
             raise unknown_name("planner setting", min(unknown), PlannerConfig.__dataclass_fields__)
         file = find_checkpoint(name_or_path)
         model, info = load_checkpoint(file, find_device(device))
-        config = PlannerConfig.for_demonstrations(info.get("demonstrations", "recorded"), **settings)
+        config = config_for(model, info.get("demonstrations", "recorded"), **settings)
         agent = cls(model, config, info)
         agent.checkpoint = file
         return agent
@@ -235,7 +236,7 @@ class DFPlanner:
             rest = [part[episodes] for part in self._executions.rest(observations, belief.doubted, num_steps)]
         streams = [self._streams[episode] for episode in episodes]
         plan = self._sampled(past, goals, rest, num_tokens, streams, keep_rows)
-        return plan if config.candidates == 1 else best_of(plan, goals, config.candidates, config.selection)
+        return plan if config.candidates == 1 else best_of(plan, goals, config.candidates, config.selection, self.model)
 
     def _sampled(
         self,
@@ -253,7 +254,7 @@ class DFPlanner:
         matrix, tokens, goal = self._question(past, goals, num_tokens, streams)
         if rest is not None:
             matrix, tokens = warm_start(model, matrix, tokens, planned, rest, self.config.warm_start)
-        guidance = guidance_of(self.config, model.codec, goal, planned)
+        guidance = guidance_of(self.config, model, goal, planned)
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels, planned))) if keep_rows else None
         memory = self._memory(tokens, matrix, first)
         tokens = sample(model, tokens, matrix, streams, guidance, on_row, memory)

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dfplan.agents.config import GOAL_GUIDES, PlannerConfig
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.guides import make_guide
 from dfplan.agents.history import Belief, Past
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -31,17 +32,17 @@ def level_matrix(
     goal = torch.full((len(planned), 1), 0 if goal_known else model.num_levels)
     given = torch.stack([belief.column(planned[:, 0], model.num_levels) for belief in beliefs], dim=1)
     stop = 1 + len(beliefs) + num_tokens
-    beyond = torch.full((len(planned), sequence_length(model, config, stop) - stop), model.num_levels)
+    beyond = torch.full((len(planned), sequence_length(model, stop) - stop), model.num_levels)
     return torch.cat([goal, given, planned, beyond], dim=1)
 
 
-def sequence_length(model: ModelConfig, config: PlannerConfig, stop: int) -> int:
+def sequence_length(model: ModelConfig, stop: int) -> int:
     """Return how many tokens a sequence has whose plan stops before position ``stop``.
 
-    A causal model sees nothing of what lies beyond, so that the sequence ends with the plan. It is as long as in
-    training for any other model, and for guides, which score what the model expects beyond the horizon too.
+    A causal model sees nothing of what lies beyond, so that the sequence ends with the plan. For any other model it is
+    as long as in training.
     """
-    return stop if model.causal and config.guide is None else FIRST_PLANNED + model.num_tokens
+    return stop if model.causal else FIRST_PLANNED + model.num_tokens
 
 
 def first_row(
@@ -65,22 +66,38 @@ def first_row(
     return tokens
 
 
-def guidance_of(config: PlannerConfig, codec: TrajectoryCodec, goal: Goals, planned: slice) -> Guidance:
+def guidance_of(config: PlannerConfig, model: DiffusionForcing, goal: Goals, planned: slice) -> Guidance:
     """Return how the plan, which takes the positions ``planned`` in time, is steered.
 
     Raises:
         InputError: if the goal is needed and there is none.
     """
-    guide = config.guide
-    if isinstance(guide, str):
-        _need(goal, f"the guide {guide!r}")
-        guide = GOAL_GUIDES[guide](goal, codec.config.frame_stack)
+    guide, codec = make_guide(config.guide, model, goal), model.codec
     in_painting = None
     if config.in_paint_goal:
-        _need(goal, "in_paint_goal")
-        in_painting = arrival(codec, goal, planned.stop - 1, sequence_length(codec.config, config, planned.stop))
-    strengths = (config.guidance_scale, config.num_futures, config.goal_strength)
-    return Guidance(guide, *strengths, planned.start, in_painting, config.solver)
+        if goal is None:
+            raise InputError("in_paint_goal needs a goal: reset(goal=...).")
+        in_painting = arrival(codec, goal, planned.stop - 1, sequence_length(codec.config, planned.stop))
+    return Guidance(
+        guide,
+        candidate_scales(config, goal),
+        config.num_futures,
+        config.goal_strength,
+        planned.start,
+        in_painting,
+        config.solver,
+        config.max_shift,
+    )
+
+
+def candidate_scales(config: PlannerConfig, goal: Goals) -> float | Float[Tensor, " batch"]:
+    """Return the guidance scale of all plans, or of each one if the candidates of an episode have different ones."""
+    if not isinstance(config.guidance_scale, list | tuple):
+        return config.guidance_scale
+    if goal is None:
+        raise InputError("several guidance scales are chosen between by the goal: reset(goal=...).")
+    scales = torch.tensor(config.guidance_scale, dtype=torch.float32, device=goal.device)
+    return scales[torch.arange(len(goal), device=goal.device) % config.candidates % len(scales)]
 
 
 def arrival(codec: TrajectoryCodec, goal: Float[Tensor, "batch goal"], time: int, length: int) -> InPainting:
@@ -99,8 +116,3 @@ def num_known(matrix: Int[Tensor, "row time"], first_planned: int) -> int:
     """Return how many tokens at the beginning are given at a level that stays: what a memory can hold."""
     moving = (matrix[:, :first_planned].diff(dim=0) != 0).any(dim=0)
     return int(torch.argmax(moving.int())) if moving.any() else first_planned
-
-
-def _need(goal: Goals, what: str) -> None:
-    if goal is None:
-        raise InputError(f"{what} needs a goal: reset(goal=...).")

@@ -5,8 +5,8 @@ Causal backbones keep what was executed in memory: a latent or a KV cache.
 
 from dataclasses import dataclass
 
-from dfplan.agents.config import POLICY
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import GOAL_TOKEN, POLICY
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.evaluation import Conditions, evaluate
@@ -21,10 +21,10 @@ BACKBONES = {
 HISTORY = 8  # tokens of executed history, where it is shown
 WAYS = {
     "policy": POLICY,
-    "planner": {},
-    "planner, pyramid": {"schedule": "pyramid"},
-    "planner with history": {"history": HISTORY, "controller": "pd"},
-    "planner, pd": {"controller": "pd"},
+    "planner": GOAL_TOKEN,
+    "planner, pyramid": GOAL_TOKEN | {"schedule": "pyramid"},
+    "planner with history": GOAL_TOKEN | {"history": HISTORY, "controller": "pd"},
+    "planner, pd": GOAL_TOKEN | {"controller": "pd"},
 }
 
 
@@ -41,8 +41,8 @@ FULL = Settings(maze="umaze", episodes=100)
 QUICK = Settings(maze="umaze", episodes=10, ways=("policy", "planner"))
 
 EXPLANATION = f"""
-Checkpoints trained by the same command but for `--backbone`, with independent noise levels, sampled by the same agent;
-beside them the first one trained with `--level-sampler mixture`, which also shows levels that rise in time. `planner
+Checkpoints trained by the same command but for `--backbone`, with independent noise levels, sampled by the same agent,
+which is told its goal by a token; beside them the first one trained with `--level-sampler mixture`, which also shows levels that rise in time. `planner
 with history` shows the model the last {HISTORY} executed tokens, which causal backbones keep in memory; it tracks the
 plan by PD, on the plan's clock, and `planner, pd` is the same without history: the maze is Markov, so history need not
 help, but it must not harm. History takes its room from the plan, which is that much shorter.

@@ -27,7 +27,7 @@ from dfplan.envs.errors import CommandParser, InputError, exit_two_on_input_erro
 from dfplan.envs.layouts import maze_name
 from dfplan.loaded import recorded_checkpoints
 
-DEFAULT_AGENTS = "planner,policy,waypoint"
+DEFAULT_AGENTS = "planner,planner-goal-token,policy,waypoint"
 # Whose code makes the numbers in the report: those of the episodes, and those that they are compared with.
 MODULES = ("dfplan.benchmarks.bench", "dfplan.benchmarks.kinematic_limit", "dfplan.benchmarks.published")
 # Settings that decide about the numbers; the checkpoint does by its contents, not by its name.

@@ -20,7 +20,7 @@ from dfplan.envs.controller import POSITION_GAIN, VELOCITY_GAIN, WaypointControl
 from dfplan.envs.errors import CommandParser, InputError, choose, natural_number
 from dfplan.envs.layouts import LAYOUTS, maze_name
 
-PRESET_NAMES = ("fast", "default", "best")  # the keys of agents.config.PRESETS, which cannot be had without torch
+PRESET_NAMES = ("fast", "default", "best")  # the keys of agents.presets.PRESETS, which cannot be had without torch
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _learned(own: str | None = None, level_sampler: str | None = None) -> Callab
     """Return what makes an agent with settings of its own.
 
     Args:
-        own: their name in ``dfplan.agents.config``; None for the planner, which has its presets.
+        own: their name in ``dfplan.agents.presets``; None for the planner, which has its presets.
         level_sampler: how the agent's own checkpoint was trained; None for the maze's.
     """
 
@@ -169,10 +169,10 @@ def _learned(own: str | None = None, level_sampler: str | None = None) -> Callab
 
 # Networks are imported where they are made, so that help and bad input are answered without waiting for torch.
 def _load(options: ContenderOptions, own: str | None = None, level_sampler: str | None = None) -> Agent:
-    from dfplan.agents import config
+    from dfplan.agents import presets
     from dfplan.agents.planner import DFPlanner
 
-    settings = getattr(config, own) if own else choose("preset", options.preset, config.PRESETS)
+    settings = getattr(presets, own) if own else choose("preset", options.preset, presets.PRESETS)
     if options.controller:
         settings = settings | {"controller": options.controller}
     if options.hold:
@@ -223,6 +223,7 @@ def _random(options: ContenderOptions) -> Agent:
 
 CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {
     "planner": _learned(),
+    "planner-goal-token": _learned("GOAL_TOKEN"),
     "policy": _learned("POLICY"),
     "planner-mcg": _learned("MONTE_CARLO_GUIDANCE"),
     "teacher-forcing": _learned("TEACHER_FORCING", "teacher_forcing"),

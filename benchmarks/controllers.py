@@ -5,8 +5,8 @@ Diffused actions against tracking the planned states, for Diffusion Forcing and 
 
 from dataclasses import dataclass
 
-from dfplan.agents.config import DIFFUSER
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import DIFFUSER, GOAL_TOKEN
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.evaluation import Conditions, evaluate
@@ -15,13 +15,13 @@ CONTROLLERS = ("diffused", "pd", "pursuit")
 ONCE = {"open_loop_horizon": DIFFUSER["open_loop_horizon"]}
 # Name -> (checkpoint's suffix, settings of the planner).
 CONTENDERS = {
-    "Diffusion Forcing": ("-mixture", {}),
-    "Diffusion Forcing, pyramid": ("-mixture", {"schedule": "pyramid"}),
-    "Diffusion Forcing, plans once": ("-mixture", ONCE),
+    "Diffusion Forcing": ("-mixture", GOAL_TOKEN),
+    "Diffusion Forcing, pyramid": ("-mixture", GOAL_TOKEN | {"schedule": "pyramid"}),
+    "Diffusion Forcing, plans once": ("-mixture", GOAL_TOKEN | ONCE),
     "Diffuser": ("-full_sequence", DIFFUSER),
     "Diffuser, goal painted in only": ("-full_sequence", DIFFUSER | {"goal_token": False}),
-    "full sequence, replans": ("-full_sequence", {}),
-    "shipped planner, re-executed data": ("", {}),
+    "full sequence, replans": ("-full_sequence", GOAL_TOKEN),
+    "shipped planner, re-executed data": ("", GOAL_TOKEN),
 }
 
 

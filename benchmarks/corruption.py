@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import GOAL_TOKEN
 from dfplan.agents.seeds import Seeds, episode_seeds
 from dfplan.benchmarks import cue_maze
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
@@ -65,8 +66,8 @@ QUICK = Settings(
 )
 
 EXPLANATION = """
-**Corrupted observations.** The shipped checkpoints act in the usual benchmark behind a sensor that fails: after a clean
-beginning, one of every two blocks of steps is corrupted; which one is drawn for each batch of episodes. `noise s` adds
+**Corrupted observations.** The shipped checkpoints, told their goals by a token, act in the usual benchmark behind a
+sensor that fails: after a clean beginning, one of every two blocks of steps is corrupted; which one is drawn for each batch of episodes. `noise s` adds
 Gaussian noise of s times the data's standard deviation to each channel, `missing` repeats the last clean observation.
 
 `believing` agents take what they get. `told` ones know the noise level of each corrupted observation (the last level,
@@ -109,6 +110,7 @@ def _row(scene: tuple[str, str], std: float, name: str, settings: Settings, run:
     agent = DFPlanner.load(
         f"maze2d-{maze}-recorded",
         run.device,
+        **GOAL_TOKEN,
         controller=controller,
         open_loop_horizon=settings.open_loop_horizon,
         history=settings.history if remembering else 0,

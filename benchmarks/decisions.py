@@ -1,13 +1,14 @@
 """``python -m dfplan.benchmarks.decisions``: what makes decisions better, one idea at a time.
 
-Each row changes one setting of the shipped planner, or of the recipe by which its network is trained.
+Each row changes one setting of the planner that is told its goal by a token, or of the recipe by which its network is
+trained. ``python -m dfplan.benchmarks.guidance`` does the same for the planner that is guided.
 """
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import GOAL_TOKEN, config_for
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import dots
 from dfplan.benchmarks.evaluation import Conditions, evaluate
@@ -89,15 +90,15 @@ QUICK = Settings(
 )
 
 EXPLANATION = """
-The first row is the agent `planner` of `dfplan-bench`: three DDIM steps, a plan as long as the model can every 10
-steps, pursuit 20 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of one maze
+The first row is the agent `planner-goal-token` of `dfplan-bench`: three DDIM steps, a plan as long as the
+model can every 10 steps, pursuit 20 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of one maze
 have the same starts. `share of limit` is the part of the kinematic limit. `recorded demonstrations`: the checkpoint
 `maze2d-MAZE-recorded`, a bidirectional network trained on the demonstrations as they were recorded, pursued 40 steps
 ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster
 (`dfplan/reexecution.py`).
 
 The last table has networks trained for this comparison alone, all with the same few updates, far fewer than what ships
-has had: it tells how soon a recipe works, not how far it gets. Its agent is the same `planner`, and beside it the same
+has had: it tells how soon a recipe works, not how far it gets. Its agent is the same, and beside it the same
 agent with diffused actions. The average's decay is at most (1 + update) / (10 + update), so that after 800 updates an
 average over a tenth of the updates is the same.
 """
@@ -113,7 +114,7 @@ def study(settings: Settings, run: Run) -> Findings:
 
 def _row(maze: str, idea: str, settings: Settings, run: Run) -> Row:
     suffix, changed = IDEAS[idea]
-    agent = DFPlanner.load(f"maze2d-{maze}{suffix}", run.device, **changed)
+    agent = DFPlanner.load(f"maze2d-{maze}{suffix}", run.device, **(GOAL_TOKEN | changed))
     scores = _scores(agent, maze, idea, settings, run)
     share = scores["normalized"].value / kinematic_limit(maze)
     return {"idea": idea} | scores | {"share of limit": f"{share:.0%}"}
@@ -127,9 +128,8 @@ def _training_rows(settings: Settings, run: Run) -> list[Row]:
     for idea in settings.training_ideas:
         recipe = _recipe(idea, settings, seed)
         model = small_model(recipe, dataset, run, f"idea-{list(TRAINING_IDEAS).index(idea)}")
-        configs = (
-            PlannerConfig.for_demonstrations(recipe.training.demonstrations, **changed) for changed in ({}, DIFFUSED)
-        )
+        demonstrations = recipe.training.demonstrations
+        configs = (config_for(model, demonstrations, **(GOAL_TOKEN | changed)) for changed in ({}, DIFFUSED))
         scores, diffused = (_scores(DFPlanner(model, config), maze, idea, settings, run) for config in configs)
         rows.append({"idea": idea} | scores | {"normalized, diffused actions": diffused["normalized"]})
     return rows

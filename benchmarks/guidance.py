@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dfplan.agents.config import GOAL_GUIDES, MONTE_CARLO_GUIDANCE
+from dfplan.agents.guides import GOAL_GUIDES
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import MONTE_CARLO_GUIDANCE
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import lines
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation

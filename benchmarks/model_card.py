@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import DIFFUSER, GOAL_TOKEN, POLICY, TEACHER_FORCING, config_for
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate
 from dfplan.benchmarks.provenance import commit_in_words, training_code
 from dfplan.benchmarks.report import INTERVALS, processor, scores_table, versions
@@ -21,7 +21,7 @@ from dfplan.envs.layouts import maze_name
 CARD_NAME = "README.md"
 # Level sampler -> the agents that its models are made for, with their settings; all others are for the default ones.
 EVALUATED = {"teacher_forcing": {"teacher-forcing": TEACHER_FORCING}, "full_sequence": {"diffuser": DIFFUSER}}
-DEFAULT_EVALUATED = {"planner": {}, "policy": POLICY}
+DEFAULT_EVALUATED = {"planner": {}, "planner-goal-token": GOAL_TOKEN, "policy": POLICY}
 
 
 def write_card(
@@ -29,10 +29,7 @@ def write_card(
 ) -> None:
     """Evaluate a finished model as the agents that it is made for, and write its card; ``run`` is its folder."""
     demonstrations = recipe.training.demonstrations
-    plans = {
-        name: PlannerConfig.for_demonstrations(demonstrations, **settings)
-        for name, settings in evaluated_agents(recipe).items()
-    }
+    plans = {name: config_for(model, demonstrations, **settings) for name, settings in evaluated_agents(recipe).items()}
     evaluations = {name: evaluate(DFPlanner(model, plan), conditions, name, timed) for name, plan in plans.items()}
     configs = {name: asdict(plan) | {"demonstrations": demonstrations} for name, plan in plans.items()}
     card = model_card(recipe, evaluations, configs, training_command(recipe, run))

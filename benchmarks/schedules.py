@@ -5,8 +5,8 @@ The same weights follow full-sequence, pyramid (zig-zag), autoregressive and tra
 
 from dataclasses import dataclass
 
-from dfplan.agents.config import MONTE_CARLO_GUIDANCE
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import MONTE_CARLO_GUIDANCE
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.evaluation import Conditions, evaluate

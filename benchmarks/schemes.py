@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from dfplan.agents.config import DIFFUSER, POLICY, TEACHER_FORCING, PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import DIFFUSER, GOAL_TOKEN, POLICY, TEACHER_FORCING, config_for
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.evaluation import Conditions, evaluate
@@ -27,11 +27,11 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "full-sequence diffusion": {"level_sampler": "full_sequence"},
     "Diffusion Forcing, independent, masked tail": {"level_sampler": "independent", "masked_tail": 1.0},
 }
-# The agents of dfplan-bench, as settings of one planner.
+# The agents of dfplan-bench that are told their goal by a token, as settings of one planner.
 WAYS = {
     "policy": POLICY,
-    "planner": {},
-    "planner, pyramid": {"schedule": "pyramid"},
+    "planner": GOAL_TOKEN,
+    "planner, pyramid": GOAL_TOKEN | {"schedule": "pyramid"},
     "teacher-forcing": TEACHER_FORCING,
     "diffuser": DIFFUSER,
 }
@@ -125,11 +125,11 @@ def _dataset(maze: str, rows: int, seed: int) -> Dataset:
 
 def _scores(models: list[DiffusionForcing], maze: str, way: str, settings: Settings, run: Run) -> Row:
     """Return the scores of networks from different training seeds, each in episodes of its own."""
-    config = PlannerConfig.for_demonstrations("recorded", **WAYS[way])
     evaluations = []
     for number, model in enumerate(models):
         conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed + number)
-        agent, label = DFPlanner(model, config), f"{maze}, {way}, training {number + 1} of {len(models)}"
+        agent = DFPlanner(model, config_for(model, "recorded", **WAYS[way]))
+        label = f"{maze}, {way}, training {number + 1} of {len(models)}"
         evaluations.append(evaluate(agent, conditions, label, timed=False))
     return score_row(evaluations)
 

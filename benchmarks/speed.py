@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dfplan.agents.config import MONTE_CARLO_GUIDANCE, POLICY, PRESETS
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import MONTE_CARLO_GUIDANCE, POLICY, PRESETS
 from dfplan.benchmarks import speed_scaling
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, Variant, main
 from dfplan.benchmarks.charts import COLOURS, PANEL_SIZE

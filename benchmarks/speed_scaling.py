@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dfplan.agents.config import MONTE_CARLO_GUIDANCE
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import GOAL_TOKEN, MONTE_CARLO_GUIDANCE
 from dfplan.benchmarks.ablation import Findings, Row, Run
 from dfplan.benchmarks.charts import lines
 from dfplan.benchmarks.evaluation import Conditions
@@ -138,7 +138,7 @@ class Sweep:
 def study(settings: Settings, run: Run) -> Findings:
     """Return seconds per plan along each sweep, the lines through them, and what explains these."""
     had, machine = processors_had(), measured_machine(run.device, settings.seconds)
-    agent = DFPlanner.load(f"maze2d-{settings.maze}", run.device)
+    agent = DFPlanner.load(f"maze2d-{settings.maze}", run.device, **GOAL_TOKEN)
     precision = precision_of(agent.model)
     sweeps = {name: _sweep(name, agent, settings, run) for name in SWEEPS}
     tables = {"Matrix products": machine.rows(had())}

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import config_for
 from dfplan.benchmarks.estimates import arrivals
 from dfplan.benchmarks.evaluation import FIRST_REPORTED_SEED, Conditions, evaluate, first_observation
 from dfplan.benchmarks.figures import plan_over_maze
@@ -130,7 +130,7 @@ class Reporter:
 
     def _evaluate(self, model: DiffusionForcing, step: int) -> None:
         settings = next(iter(evaluated_agents(self.trainer.recipe).values()))
-        config = PlannerConfig.for_demonstrations(self.trainer.config.demonstrations, **settings)
+        config = config_for(model, self.trainer.config.demonstrations, **settings)
         agent = DFPlanner(model, config)
         conditions = Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES, PERIODIC_SEED)
         evaluation = evaluate(agent, conditions, f"evaluation at {step}")

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from dfplan.config import ModelConfig
+from dfplan.cost_to_go import CostToGo
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
 from dfplan.envs.files import write_whole
@@ -16,6 +17,7 @@ from dfplan.loaded import record_checkpoint
 
 FORMAT = "dfplan-1"
 FILE_NAME = "model.safetensors"
+COST_TO_GO = "cost_to_go."  # before the names of its tensors
 SHIPPED = Path(__file__).parent / "checkpoints"
 
 
@@ -28,6 +30,8 @@ def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict, half:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         weights |= {name: weights[name].half() for name, _ in model.named_parameters()}
+    if model.cost_to_go is not None:
+        weights |= {COST_TO_GO + name: tensor for name, tensor in model.cost_to_go.tensors().items()}
     write_whole(path, save(weights, metadata))
 
 
@@ -78,7 +82,10 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
             f"{path} is not a dfplan checkpoint of format {FORMAT!r} (it says {metadata.get('format')!r})."
         )
     try:
+        names = [name for name in weights if name.startswith(COST_TO_GO)]
+        graph = {name.removeprefix(COST_TO_GO): weights.pop(name) for name in names}
         model = DiffusionForcing(ModelConfig(**json.loads(metadata["config"])))
+        model.cost_to_go = CostToGo(**graph) if graph else None
         model.load_state_dict(weights)
         info = json.loads(metadata["info"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

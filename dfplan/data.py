@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from dfplan.config import ModelConfig, TrainingConfig
+from dfplan.cost_to_go import CostToGo
 from dfplan.envs.errors import InputError
 from dfplan.reexecution import re_executed
 from dfplan.tokens import Trajectories, TrajectoryCodec
@@ -40,6 +41,12 @@ def stream_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
     is_last = np.ones(len(observations), dtype=bool)
     is_last[:-1] = timeouts[:-1] & (observations[1:] != observations[:-1]).any(axis=1)
     return _next_marked(is_last)
+
+
+def recorded_cost_to_go(dataset: dict[str, np.ndarray], goal_dim: int) -> CostToGo:
+    """Return the cost to go that a data set knows, over the first ``goal_dim`` channels of its observations."""
+    ends = stream_ends(dataset)
+    return CostToGo.of(true_states(dataset)[:, :goal_dim], ends == np.arange(len(ends)))
 
 
 def _next_marked(is_last: Bool[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from dfplan.backbones import BACKBONES, Memory
 from dfplan.config import ModelConfig
+from dfplan.cost_to_go import CostToGo
 from dfplan.envs.errors import InputError, choose
 from dfplan.likelihood import BoundSettings, bound_matrix, elbo
 from dfplan.loss import LOSS_WEIGHTS, token_weights, weighted_mse
@@ -14,11 +15,11 @@ from dfplan.tokens import FIRST_PLANNED, Statistics, TrajectoryCodec
 
 
 class DiffusionForcing(nn.Module):
-    """Backbone, noise schedule and token codec of one checkpoint."""
+    """Backbone, noise schedule and token codec of one checkpoint, and what its recording knows of the cost to go."""
 
-    def __init__(self, config: ModelConfig, statistics: Statistics | None = None):
+    def __init__(self, config: ModelConfig, statistics: Statistics | None = None, cost_to_go: CostToGo | None = None):
         super().__init__()
-        self.config = config
+        self.config, self.cost_to_go = config, cost_to_go
         self.codec = TrajectoryCodec(config, statistics)
         self.backbone = choose("backbone", config.backbone, BACKBONES)(config)
         table = alpha_bar_table(config.noise_schedule, config.num_levels, config.snr_scale)

@@ -1,8 +1,8 @@
 """Guides: what a plan should be good at, as log c (§3.4, App. B.5).
 
 A guide scores a batch of plans in environment units, one score per plan, so that guidance strength cannot depend on
-the batch size. Scores are sums over the plan's steps divided by the steps per token: a longer plan is pulled as hard
-per token as a short one.
+the batch size. Scores are sums over the plan's steps. The sampler divides them by the steps per token, so that a longer
+plan is pulled as hard per token as a short one, whatever a token is.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,23 +11,41 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dfplan.cost_to_go import CostField
 from dfplan.tokens import Trajectories
 
 Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
 
 SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance saturates
+HOLD_REACH = 20.0  # steps at full speed from the goal, over which the pull to stay there fades
 
 
-def goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) -> Guide:
-    """Return the guide −Σ_t ‖p_t − g‖: be near the goal at any time, the sooner the better (Eq. B.5)."""
+def cost_to_go(field: CostField) -> Guide:
+    """Return the guide −Σ_t [V(p_t) + hold(p_t)]: be where little is left to go, and stay at the goal.
+
+    V is the cost to go in steps, so the score does not depend on the units of the world. Near the goal V is nearly
+    flat; there ``hold`` = 2 r tanh(d / r), of the straight distance d to the goal, keeps the plan in place.
+    """
+    channels = field.goals.shape[-1]
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -_distances(plan, goal).sum(dim=1) / frame_stack
+        positions = plan.observations[..., :channels]
+        hold = 2 * HOLD_REACH * torch.tanh(field.distance(positions) / HOLD_REACH)
+        return -(field(positions) + hold).sum(dim=1)
 
     return score
 
 
-def squashed_goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) -> Guide:
+def goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
+    """Return the guide −Σ_t ‖p_t − g‖: be near the goal at any time, the sooner the better (Eq. B.5)."""
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        return -_distances(plan, goal).sum(dim=1)
+
+    return score
+
+
+def squashed_goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
     """Return the guide −Σ_t 2·tanh(‖p_t − g‖ / 2), whose pull fades far from the goal.
 
     The plain distance pulls a far step as hard as a near one, through walls if need be; this one lets the model find
@@ -35,42 +53,69 @@ def squashed_goal_distance(goal: Float[Tensor, "batch goal"], frame_stack: int) 
     """
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        squashed = SQUASH_DISTANCE * torch.tanh(_distances(plan, goal) / SQUASH_DISTANCE)
-        return -squashed.sum(dim=1) / frame_stack
+        return -(SQUASH_DISTANCE * torch.tanh(_distances(plan, goal) / SQUASH_DISTANCE)).sum(dim=1)
 
     return score
 
 
-def predicted_return(frame_stack: int, discount: float = 1.0) -> Guide:
-    """Return the guide Σ_t discount^t · r_t, the return that the plan itself predicts."""
+def predicted_return(discount: float = 1.0, weight: float = 1.0) -> Guide:
+    """Return the guide Σ_t discount^t · r_t, the return that the plan itself predicts, times ``weight``."""
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         steps = torch.arange(plan.rewards.shape[1], device=plan.rewards.device)
-        return (plan.rewards * discount**steps).sum(dim=1) / frame_stack
+        return weight * (plan.rewards * discount**steps).sum(dim=1)
 
     return score
 
 
-def keep_out(centre: Float[Tensor, " position"], radius: float, frame_stack: int) -> Guide:
-    """Return a guide that charges each step for its depth inside a disc, in units of the radius."""
+def keep_out(centre: Sequence[float], radius: float, weight: float = 1.0) -> Guide:
+    """Return a guide that charges each step for its depth inside a disc, in units of the radius, times ``weight``.
 
-    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -(1 - _distances(plan, centre[None]) / radius).clamp_min(0).sum(dim=1) / frame_stack
-
-    return score
-
-
-def weighted_sum(guides: Sequence[Guide], weights: Sequence[float]) -> Guide:
-    """Return the guide that adds up ``guides``, each times its weight.
-
-    Raises:
-        ValueError: if there are not as many weights as guides.
+    ``centre`` and ``radius`` are in environment units, in the first channels of the observation.
     """
-    if len(guides) != len(weights):
-        raise ValueError(f"{len(guides)} guides need as many weights, not {len(weights)}")
+    centre = torch.as_tensor(centre, dtype=torch.float32)
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return sum(weight * guide(plan) for guide, weight in zip(guides, weights))
+        return -weight * (1 - _distances(plan, centre[None]) / radius).clamp_min(0).sum(dim=1)
+
+    return score
+
+
+def way_point(point: Sequence[float], weight: float = 1.0) -> Guide:
+    """Return a guide that charges the plan for the distance between a point and the step that is nearest to it.
+
+    The distance is in environment units, times ``weight``. It is a wish for one plan: an agent that has passed the
+    point and plans anew is drawn back to it.
+    """
+    point = torch.as_tensor(point, dtype=torch.float32)
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        return -weight * _distances(plan, point[None]).amin(dim=1)
+
+    return score
+
+
+def speed_limit(speed: float, channels: slice, weight: float = 1.0) -> Guide:
+    """Return a guide that charges each step for the speed above a limit, times ``weight``.
+
+    Args:
+        speed: in the units of the observation.
+        channels: of the observation that are the velocity: ``slice(2, 4)`` in the mazes.
+        weight: score per unit of speed above the limit and step.
+    """
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        velocity = plan.observations[..., channels]
+        return -weight * ((velocity.square().sum(dim=-1) + 1e-8).sqrt() - speed).clamp_min(0).sum(dim=1)
+
+    return score
+
+
+def sum_of(*guides: Guide) -> Guide:
+    """Return the guide that adds up the scores of ``guides``."""
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        return sum(guide(plan) for guide in guides)
 
     return score
 

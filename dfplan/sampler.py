@@ -52,24 +52,27 @@ class Guidance:
     """How a plan is steered while it is denoised.
 
     Attributes:
-        guide: scores plans in environment units, with what the model expects beyond their horizon; None leaves the
-            model to itself.
-        scale: factor on the gradient of the score.
+        guide: scores plans in environment units; None leaves the model to itself.
+        scale: factor on the gradient of the score; one for all plans, or one for each.
         num_futures: N of Monte-Carlo guidance (§3.4); 1 is plain guidance.
         goal_strength: weight of the goal-conditioned over the unconditional prediction (classifier-free guidance); 1
             is the former alone.
         first_planned: position in time of the first token that may be guided; executed history stands before it.
         in_painting: what must be in the plan, whatever the model and the guide say.
         solver: what a row's step aims at, a name in ``dfplan.noise.SOLVERS``.
+        max_shift: the most by which one row's guidance may move x0 of a token: the root mean square over its channels,
+            in standard deviations of the data; None for no limit. At high levels the factor on the gradient is large
+            and the gradient says little about places as far away as that.
     """
 
     guide: Guide | None = None
-    scale: float = 1.0
+    scale: float | Float[Tensor, " batch"] = 1.0
     num_futures: int = 1
     goal_strength: float = 1.0
     first_planned: int = FIRST_PLANNED
     in_painting: InPainting | None = None
     solver: str = "ddim"
+    max_shift: float | None = None
 
 
 def sample(
@@ -117,7 +120,7 @@ def sample(
             # What it is to become instead.
             if guided:
                 gradient = monte_carlo_gradient(model, noisy, x0, levels, guidance, generators, foresight.memory)
-                target = target + guidance.scale * _shift(model, gradient, levels, guidance)
+                target = target + _shift(model, gradient, levels, guidance)
             if guidance.in_painting is not None:
                 target = guidance.in_painting.into(target)
             # One step towards it, for the tokens that move.
@@ -147,10 +150,18 @@ def _check_guided(matrix: Int[Tensor, "row time"], num_levels: int, guidance: Gu
 
 
 def _shift(model: DiffusionForcing, gradient: Tokens, levels: Int[Tensor, " time"], guidance: Guidance) -> Tokens:
-    """Return by how much a unit of guidance moves x0: (1 − ᾱ) / √ᾱ · ∇ log c, the x0 of ε − √(1 − ᾱ) ∇ log c."""
+    """Return by how much guidance moves x0: s (1 − ᾱ) / √ᾱ · ∇ log c, the x0 of ε − s √(1 − ᾱ) ∇ log c, at most
+    ``max_shift``.
+    """
     alpha_bar = model.alpha_bar[levels][:, None]
     factor = (1 - alpha_bar) / alpha_bar.clamp_min(1e-12).sqrt()
-    return torch.where(guided_at(levels, model.config.num_levels, guidance)[:, None], factor * gradient, 0.0)
+    is_guided = guided_at(levels, model.config.num_levels, guidance)[:, None]
+    scale = guidance.scale[:, None, None] if isinstance(guidance.scale, Tensor) else guidance.scale
+    shift = torch.where(is_guided, scale * factor * gradient, 0.0)
+    if guidance.max_shift is None:
+        return shift
+    size = shift.square().mean(dim=-1, keepdim=True).sqrt()  # of each token
+    return shift * (guidance.max_shift / size.clamp_min(guidance.max_shift))
 
 
 def guided_at(levels: Int[Tensor, " time"], num_levels: int, guidance: Guidance) -> Bool[Tensor, " time"]:
@@ -229,14 +240,14 @@ def _predict_futures(
 def _score(
     model: DiffusionForcing, x0: Float[Tensor, "batch copy time channel"], guidance: Guidance
 ) -> Float[Tensor, ""]:
-    """Return the sum of log c over all copies of all plans.
+    """Return the sum of log c over all copies of all plans: the scores divided by the steps per token.
 
     The guide knows of one goal per plan, so it is shown one copy of every plan at a time.
     """
     plans = model.codec.decode(x0[:, :, guidance.first_planned :].flatten(0, 1))
     parts = (plans.observations, plans.actions, plans.rewards)
     copies = zip(*(part.unflatten(0, x0.shape[:2]).unbind(dim=1) for part in parts))
-    return sum(guidance.guide(Trajectories(*copy)).sum() for copy in copies)
+    return sum(guidance.guide(Trajectories(*copy)).sum() for copy in copies) / model.config.frame_stack
 
 
 def draw_futures(

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dfplan.checkpoint import FILE_NAME, save_checkpoint
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
-from dfplan.data import WindowSampler
+from dfplan.data import WindowSampler, recorded_cost_to_go
 from dfplan.devices import bfloat16_pays
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.distributed import ALONE, Processes
@@ -78,7 +78,8 @@ class Trainer:
         self.recipe, self.config = recipe, recipe.training
         self.output, self.device, self.processes = Path(output), device, processes
         torch.manual_seed(self.config.seed)
-        self.model = DiffusionForcing(recipe.model, Statistics.of(dataset)).to(device)
+        cost_to_go = recorded_cost_to_go(dataset, recipe.model.goal_dim)
+        self.model = DiffusionForcing(recipe.model, Statistics.of(dataset), cost_to_go).to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.windows = WindowSampler(dataset, recipe.model, self.config)
         self.optimizer = self._new_optimizer(self.model)

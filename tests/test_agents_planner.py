@@ -5,7 +5,7 @@ import pytest
 
 from dfplan.agents import DFPlanner, PlannerConfig
 from dfplan.agents.candidates import SELECTIONS
-from dfplan.agents.config import DIFFUSER, FAST, MONTE_CARLO_GUIDANCE, POLICY, TEACHER_FORCING
+from dfplan.agents.presets import DIFFUSER, FAST, MONTE_CARLO_GUIDANCE, POLICY, TEACHER_FORCING
 from dfplan.checkpoint import save_checkpoint
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
-from dfplan.agents.config import DIFFUSER
+from dfplan.agents.presets import DIFFUSER
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError

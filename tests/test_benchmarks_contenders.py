@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dfplan.agents.config import BY_DEMONSTRATIONS, MONTE_CARLO_GUIDANCE, PRESETS, PlannerConfig
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.presets import BY_DEMONSTRATIONS, MONTE_CARLO_GUIDANCE, PRESETS
 from dfplan.benchmarks.contenders import (
     CONTENDERS,
     PRESET_NAMES,

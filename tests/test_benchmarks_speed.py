@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from dfplan.agents.config import PRESETS, PlannerConfig
+from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.presets import PRESETS
 from dfplan.benchmarks import speed, speed_scaling, timing
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Run, main
 from dfplan.benchmarks.evaluation import Evaluation

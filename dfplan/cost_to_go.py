@@ -1,0 +1,204 @@
+"""The cost to go that a recording knows: how many steps lie between a position and a goal.
+
+A recording is summed up by a graph. Its landmarks are the mean positions in the cells of a grid over the goal channels
+of an observation; its edges lead where the recording moved from cell to cell. A search over the graph gives the cost
+from each landmark to a goal. Between landmarks the cost is interpolated, so that it has a gradient, and a guide
+(``dfplan.guidance.cost_to_go``) can lead along it. Only the recording is used: neither a map nor a model of the world.
+
+Where the world throws the agent to a place that it did not choose, the cost is the expected one, not the luckiest.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
+from torch import Tensor
+
+from dfplan.envs.errors import InputError
+
+FULL_SPEED = 0.99  # quantile of the recorded moves of one step that counts as full speed
+CELL = 5.0  # side of a grid cell, in steps at full speed; a move that is longer than a cell was thrown, not steered
+FEWEST_MOVES = 2  # recorded moves from cell to cell that make an edge
+GOAL_LANDMARKS = 3  # nearest landmarks, from which a goal is reached in a straight line
+NEIGHBOURS = 8  # nearest landmarks, between which costs are interpolated
+TEMPERATURE = CELL / 2  # of the soft minimum over neighbours, in steps
+ROUNDING = CELL  # steps; a distance d is rounded off to √(d² + ROUNDING²) − ROUNDING, which is smooth at 0
+ACCURACY, MOST_SWEEPS = 1e-3, 100_000  # expected costs are iterated until they change by fewer steps
+
+
+@dataclass(frozen=True)
+class CostToGo:
+    """Landmarks and edges of a recording, from which the cost to any goal is read.
+
+    Distances are in steps at full speed: each channel is divided by its ``stride``.
+
+    Attributes:
+        landmarks: mean goal channels of the recorded observations in each visited cell, environment units.
+        stride: by how much one step at full speed changes each goal channel, environment units.
+        edges: the two landmarks of each edge, from and to.
+        chances: share of the departures from an edge's first landmark that were thrown along the edge; 0 for an edge
+            that can be chosen.
+    """
+
+    landmarks: Float[Tensor, "landmark goal"]
+    stride: Float[Tensor, " goal"]
+    edges: Int[Tensor, "edge 2"]
+    chances: Float[Tensor, " edge"]
+
+    @classmethod
+    def of(cls, positions: Float[np.ndarray, "row goal"], is_last: Bool[np.ndarray, " row"]) -> "CostToGo":
+        """Return the graph of a recording.
+
+        Args:
+            positions: the goal channels of the recorded observations, row by row, environment units.
+            is_last: which rows are the last of an episode: the next row does not follow from them.
+
+        Raises:
+            InputError: if nothing moves in the recording.
+        """
+        positions, steered = positions.astype(np.float64), ~is_last[:-1]
+        moves = np.diff(positions, axis=0)
+        stride = _stride(moves[steered])
+        _, cell, visits = np.unique(
+            np.floor(positions / (CELL * stride)), axis=0, return_inverse=True, return_counts=True
+        )
+        cell = cell.reshape(-1)  # of each row
+        landmarks = np.stack([np.bincount(cell, channel) / visits for channel in positions.T], axis=1)
+        left = steered & (cell[1:] != cell[:-1])
+        pairs = np.stack([cell[:-1], cell[1:]], axis=1)
+        is_thrown = np.linalg.norm(moves / stride, axis=1) > CELL
+        chosen, times = np.unique(pairs[left & ~is_thrown], axis=0, return_counts=True)
+        chosen, times = chosen[times >= FEWEST_MOVES], times[times >= FEWEST_MOVES]
+        thrown, times_thrown = np.unique(pairs[left & is_thrown], axis=0, return_counts=True)
+        edges, chances = np.concatenate([chosen, thrown]), _chances(chosen, times, thrown, times_thrown)
+        parts = (torch.tensor(part, dtype=torch.float32) for part in (landmarks, stride, chances))
+        landmarks, stride, chances = parts
+        return cls(landmarks, stride, torch.tensor(edges, dtype=torch.int32), chances)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the parts by name; ``CostToGo(**tensors)`` is the same again."""
+        return asdict(self)
+
+    def to_goals(self, goals: Float[Tensor, "batch goal"]) -> "CostField":
+        """Return the costs to goals, all found in one search.
+
+        A goal may lie anywhere. It is reached in a straight line from the landmarks nearest to it. Landmarks from which
+        no recorded way leads to the goal count as far as the farthest of the others.
+        """
+        scaled = self.landmarks / self.stride
+        distances = torch.cdist(goals.cpu() / self.stride, scaled).double()  # (batch, landmark)
+        nearest = distances.topk(min(GOAL_LANDMARKS, len(scaled)), dim=1, largest=False).indices
+        direct = torch.full_like(distances, torch.inf).scatter(1, nearest, distances.gather(1, nearest)).numpy()
+        costs = self._luckiest_costs(direct)
+        if (self.chances > 0).any():
+            costs = self._expected_costs(costs, direct)
+        highest = np.where(np.isinf(costs), -np.inf, costs).max(axis=1, keepdims=True)
+        costs = np.where(np.isinf(costs), highest, costs)
+        parts = (scaled, self.stride, torch.tensor(costs, dtype=torch.float32))
+        return CostField(goals, *(part.to(goals.device) for part in parts))
+
+    def _steps(self) -> Float[np.ndarray, " edge"]:
+        """Return the steps that each edge takes."""
+        start, stop = (self.landmarks / self.stride).double().numpy()[self.edges.numpy().T]
+        return np.where(self.chances.numpy() > 0, 1.0, np.linalg.norm(start - stop, axis=1))
+
+    def _luckiest_costs(self, direct: Float[np.ndarray, "batch landmark"]) -> Float[np.ndarray, "batch landmark"]:
+        """Return the costs if every edge could be chosen, by Dijkstra's search from the goals over reversed edges.
+
+        Goals are nodes of the graph too; ``direct`` has the steps to them from the landmarks nearest to them.
+        """
+        num_goals, num_landmarks = direct.shape
+        goal, last = np.nonzero(np.isfinite(direct))
+        start, stop = self.edges.numpy().T
+        tails, heads = np.concatenate([stop, num_landmarks + goal]), np.concatenate([start, last])
+        # A weight of 0 would be no edge.
+        weights = np.concatenate([self._steps(), np.maximum(direct[goal, last], ACCURACY)])
+        size = num_landmarks + num_goals
+        graph = csr_array((weights, (tails, heads)), shape=(size, size))
+        return dijkstra(graph, indices=num_landmarks + np.arange(num_goals))[:, :num_landmarks]
+
+    def _expected_costs(
+        self, costs: Float[np.ndarray, "batch landmark"], direct: Float[np.ndarray, "batch landmark"]
+    ) -> Float[np.ndarray, "batch landmark"]:
+        """Return the expected costs, by value iteration (Bellman 1957) from the luckiest ones, which are lower bounds.
+
+        At each departure from a landmark, chance throws the agent along one of its edges, or else it chooses the best.
+        """
+        chances, (start, stop) = self.chances.double().numpy(), self.edges.numpy().T
+        steps, by_chance = self._steps(), chances > 0
+        thrown = np.bincount(start, chances, costs.shape[1])  # share of departures, (landmark,)
+        for _ in range(MOST_SWEEPS):
+            through = steps + costs[:, stop]  # (batch, edge)
+            best, unlucky = direct.copy(), np.zeros_like(costs)
+            np.minimum.at(best, (slice(None), start[~by_chance]), through[:, ~by_chance])
+            np.add.at(unlucky, (slice(None), start[by_chance]), (chances * through)[:, by_chance])
+            last_costs, costs = costs, unlucky + np.where(thrown < 1, 1 - thrown, np.nan) * best
+            costs = np.where(thrown < 1, costs, unlucky)
+            if np.allclose(costs, last_costs, rtol=0, atol=ACCURACY):
+                break
+        return costs
+
+
+def _stride(moves: Float[np.ndarray, "row goal"]) -> Float[np.ndarray, " goal"]:
+    """Return the full speed of each channel; a channel that never moves has one so high that it makes no difference."""
+    if not len(moves) or not moves.any():
+        raise InputError("nothing moves in the goal channels of the recording: it knows no cost to go.")
+    speed = np.quantile(np.abs(moves), FULL_SPEED, axis=0)
+    return np.where(speed > 0, speed, np.finfo(np.float32).max)
+
+
+def _chances(chosen, times, thrown, times_thrown) -> Float[np.ndarray, " edge"]:
+    """Return for chosen and thrown edges, each taken so many ``times``, the chance of being thrown along them."""
+    tails = np.concatenate([chosen, thrown])[:, 0]
+    departures = np.bincount(tails, np.concatenate([times, times_thrown]))
+    return np.concatenate([np.zeros(len(chosen)), times_thrown / departures[thrown[:, 0]]])
+
+
+@dataclass(frozen=True)
+class CostField:
+    """The cost to go to one goal for each plan of a batch, as a function of the position.
+
+    Attributes:
+        goals: environment units.
+        landmarks: in steps, that is, divided by ``stride``.
+        stride: see ``CostToGo``.
+        costs: of each landmark to each goal, in steps.
+    """
+
+    goals: Float[Tensor, "batch goal"]
+    landmarks: Float[Tensor, "landmark goal"]
+    stride: Float[Tensor, " goal"]
+    costs: Float[Tensor, "batch landmark"]
+
+    def __call__(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
+        """Return the cost to go of each position, in steps; it is differentiable.
+
+        It is the soft minimum, over the nearest landmarks and a goal close by, of the distance to them plus the cost
+        from there on. Where several of them are as good, a soft minimum is a few steps lower than the minimum.
+        """
+        scaled = positions / self.stride
+        with torch.no_grad():
+            number = min(NEIGHBOURS, len(self.landmarks))
+            nearest = torch.cdist(scaled, self.landmarks.expand(len(scaled), -1, -1)).topk(number, -1, False, False)[1]
+            beyond = self.costs[:, None].expand(-1, scaled.shape[1], -1).gather(2, nearest)  # (batch, step, neighbour)
+        by_landmark = beyond + rounded_norm(scaled[:, :, None] - self.landmarks[nearest])
+        straight = self.distance(positions)
+        straight = torch.where(straight.detach() < 2 * CELL, straight, torch.inf)
+        ways = torch.cat([by_landmark, straight[..., None]], dim=-1)
+        return -TEMPERATURE * torch.logsumexp(-ways / TEMPERATURE, dim=-1)
+
+    def off_recording(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
+        """Return the distance to the nearest landmark, in steps: how far a position lies from what was recorded."""
+        return torch.cdist(positions / self.stride, self.landmarks.expand(len(positions), -1, -1)).amin(dim=-1)
+
+    def distance(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
+        """Return the straight distance to the goal in steps, rounded off at the goal."""
+        return rounded_norm((positions - self.goals[:, None]) / self.stride)
+
+
+def rounded_norm(offset: Float[Tensor, "*shape goal"]) -> Float[Tensor, "*shape"]:
+    """Return lengths in steps that are rounded off near 0, where the gradient of a length has no limit."""
+    return (offset.square().sum(dim=-1) + ROUNDING**2).sqrt() - ROUNDING
