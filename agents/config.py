@@ -48,6 +48,8 @@ class PlannerConfig:
         max_shift: the most by which one row's guidance may move a token, in standard deviations of the data (see
             ``dfplan.sampler.Guidance``); None for no limit.
         num_futures: N of Monte-Carlo guidance.
+        future_steps: denoising steps of each future before the guide scores it. With 1 all futures of a token that is
+            followed by pure noise are nearly the mean future.
         candidates: plans made for each decision, of which the best is followed.
         selection: what the best of several candidates is, a name in ``dfplan.agents.candidates.SELECTIONS``.
         replan_error: distance of the observed position from the planned one, in environment units, beyond which the
@@ -78,6 +80,7 @@ class PlannerConfig:
     guidance_scale: float | tuple[float, ...] = 1.0
     max_shift: float | None = None
     num_futures: int = 1
+    future_steps: int = 1
     candidates: int = 1
     selection: str = "consistency"
     replan_error: float | None = None
@@ -112,7 +115,7 @@ class PlannerConfig:
             choose("schedule", self.schedule, SCHEDULES)
         if not self.uncertainty_scale >= 0:
             raise InputError(f"uncertainty_scale must be at least 0, not {self.uncertainty_scale}.")
-        for name in ("sampling_steps", "num_futures", "candidates", "pursuit_lookahead"):
+        for name in ("sampling_steps", "num_futures", "future_steps", "candidates", "pursuit_lookahead"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("open_loop_horizon", "horizon"):

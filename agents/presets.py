@@ -6,19 +6,22 @@ from dfplan.agents.config import PlannerConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 
 # The paper's own planner (§3.4): the model is not told its goal. Guidance over the zig-zag schedule leads there, along
-# the cost to go that the recording knows. The steps of a plan suffice because the cost to go knows what comes after.
+# the cost to go that the recording knows, which is why plans need not reach the goal. Of several plans the one is
+# followed that has least to go on average, does not leave the recording and does not jump.
 COST_TO_GO = {
     "goal_token": False,
     "guide": "cost_to_go",
-    "guidance_scale": 0.05,
+    "guidance_scale": 0.1,
     "max_shift": 1.0,
+    "candidates": 4,
+    "selection": "cost_to_go",
     "schedule": "pyramid",
     "uncertainty_scale": 0.1,
     "sampling_steps": 6,
 }
 COST_TO_GO_HORIZON = 120  # steps; less if the model knows no plans as long as that
-# The same with Monte-Carlo guidance: the gradient for the tokens to be committed is the mean over several futures.
-MONTE_CARLO_GUIDANCE = COST_TO_GO | {"num_futures": 8}
+# The same with one plan and Monte-Carlo guidance: the gradient for the tokens to be committed is the mean over futures.
+MONTE_CARLO_GUIDANCE = COST_TO_GO | {"candidates": 1, "num_futures": 8}
 # A token tells the model its goal, and nothing guides: the defaults of ``PlannerConfig``, said once more.
 GOAL_TOKEN = {name: PlannerConfig.__dataclass_fields__[name].default for name in (*COST_TO_GO, "horizon")}
 # A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.

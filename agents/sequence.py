@@ -87,6 +87,7 @@ def guidance_of(config: PlannerConfig, model: DiffusionForcing, goal: Goals, pla
         in_painting,
         config.solver,
         config.max_shift,
+        config.future_steps,
     )
 
 

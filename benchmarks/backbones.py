@@ -42,10 +42,11 @@ QUICK = Settings(maze="umaze", episodes=10, ways=("policy", "planner"))
 
 EXPLANATION = f"""
 Checkpoints trained by the same command but for `--backbone`, with independent noise levels, sampled by the same agent,
-which is told its goal by a token; beside them the first one trained with `--level-sampler mixture`, which also shows levels that rise in time. `planner
-with history` shows the model the last {HISTORY} executed tokens, which causal backbones keep in memory; it tracks the
-plan by PD, on the plan's clock, and `planner, pd` is the same without history: the maze is Markov, so history need not
-help, but it must not harm. History takes its room from the plan, which is that much shorter.
+which is told its goal by a token; beside them the first one trained with `--level-sampler mixture`, which also shows
+levels that rise in time. `planner with history` shows the model the last {HISTORY} executed tokens, which causal
+backbones keep in memory; it tracks the plan by PD, on the plan's clock, and `planner, pd` is the same without history:
+the maze is Markov, so history need not help, but it must not harm. History takes its room from the plan, which is that
+much shorter.
 """
 
 

@@ -67,8 +67,9 @@ QUICK = Settings(
 
 EXPLANATION = """
 **Corrupted observations.** The shipped checkpoints, told their goals by a token, act in the usual benchmark behind a
-sensor that fails: after a clean beginning, one of every two blocks of steps is corrupted; which one is drawn for each batch of episodes. `noise s` adds
-Gaussian noise of s times the data's standard deviation to each channel, `missing` repeats the last clean observation.
+sensor that fails: after a clean beginning, one of every two blocks of steps is corrupted; which one is drawn for each
+batch of episodes. `noise s` adds Gaussian noise of s times the data's standard deviation to each channel, `missing`
+repeats the last clean observation.
 
 `believing` agents take what they get. `told` ones know the noise level of each corrupted observation (the last level,
 pure noise, where it is missing): the model then infers it together with the plan, and the plan's own actions are

@@ -90,11 +90,11 @@ QUICK = Settings(
 )
 
 EXPLANATION = """
-The first row is the agent `planner-goal-token` of `dfplan-bench`: three DDIM steps, a plan as long as the
-model can every 10 steps, pursuit 20 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of one maze
-have the same starts. `share of limit` is the part of the kinematic limit. `recorded demonstrations`: the checkpoint
-`maze2d-MAZE-recorded`, a bidirectional network trained on the demonstrations as they were recorded, pursued 40 steps
-ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster
+The first row is the agent `planner-goal-token` of `dfplan-bench`: three DDIM steps, a plan as long as the model can
+every 10 steps, pursuit 20 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of
+one maze have the same starts. `share of limit` is the part of the kinematic limit. `recorded demonstrations`: the
+checkpoint `maze2d-MAZE-recorded`, a bidirectional network trained on the demonstrations as they were recorded, pursued
+40 steps ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster
 (`dfplan/reexecution.py`).
 
 The last table has networks trained for this comparison alone, all with the same few updates, far fewer than what ships

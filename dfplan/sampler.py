@@ -54,7 +54,7 @@ class Guidance:
     Attributes:
         guide: scores plans in environment units; None leaves the model to itself.
         scale: factor on the gradient of the score; one for all plans, or one for each.
-        num_futures: N of Monte-Carlo guidance (§3.4); 1 is plain guidance.
+        num_futures: N of Monte-Carlo guidance (§3.4); 1 is plain guidance unless there are ``future_steps``.
         goal_strength: weight of the goal-conditioned over the unconditional prediction (classifier-free guidance); 1
             is the former alone.
         first_planned: position in time of the first token that may be guided; executed history stands before it.
@@ -63,6 +63,8 @@ class Guidance:
         max_shift: the most by which one row's guidance may move x0 of a token: the root mean square over its channels,
             in standard deviations of the data; None for no limit. At high levels the factor on the gradient is large
             and the gradient says little about places as far away as that.
+        future_steps: denoising steps of each drawn future; the guide scores what the last one predicts. With 1 step
+            that is the prediction from the noise itself: where it is pure noise, nearly the mean of all futures.
     """
 
     guide: Guide | None = None
@@ -73,6 +75,7 @@ class Guidance:
     in_painting: InPainting | None = None
     solver: str = "ddim"
     max_shift: float | None = None
+    future_steps: int = 1
 
 
 def sample(
@@ -185,6 +188,14 @@ def about_to_be_committed(
     return uncertain & (levels == torch.where(uncertain, levels, num_levels).min())
 
 
+def redrawn_at(
+    levels: Int[Tensor, " time"], num_levels: int, first_planned: int = FIRST_PLANNED
+) -> Bool[Tensor, " time"]:
+    """Return which planned tokens differ between futures: those above level 0 that are not about to be committed."""
+    uncertain = planned_at(levels, first_planned) & (levels > 0)
+    return uncertain & ~about_to_be_committed(levels, num_levels, first_planned)
+
+
 def monte_carlo_gradient(
     model: DiffusionForcing,
     tokens: Tokens,
@@ -197,7 +208,8 @@ def monte_carlo_gradient(
     """Return ∇ log c with respect to ``tokens`` (§3.4, App. C.5).
 
     For the tokens about to be committed it is the mean over N futures, in each of which all later uncertain tokens are
-    drawn anew. The later tokens have the plain gradient, which is all there is with ``num_futures=1``.
+    drawn anew and denoised. The later tokens have the plain gradient, which is all there is with one future of one
+    step.
 
     Args:
         model: predicts x0.
@@ -210,7 +222,7 @@ def monte_carlo_gradient(
     """
     with torch.enable_grad():
         (plain,) = torch.autograd.grad(_score(model, x0[:, None], guidance), tokens)
-    if guidance.num_futures == 1:
+    if guidance.num_futures == guidance.future_steps == 1:
         return plain
     futures = draw_futures(model, tokens.detach(), x0.detach(), levels, guidance, generators).requires_grad_()
     with torch.enable_grad():
@@ -228,12 +240,24 @@ def _predict_futures(
     guidance: Guidance,
     memory: Memory | None,
 ) -> Float[Tensor, "batch future time channel"]:
-    """Return x0 of all futures, from one batch; that of the tokens remembered is the same in all."""
-    sizes = futures.shape[:2]
+    """Return x0 of all futures, from one batch, after ``future_steps`` denoising steps of the redrawn tokens.
+
+    The tokens about to be committed stay at their level, so that all futures of a sequence begin alike. What is
+    remembered is the same in all.
+    """
+    sizes, alpha_bar = futures.shape[:2], model.alpha_bar
     if memory is not None:
         memory = memory.repeat_interleave(sizes[1])
-    later, _ = predict(model, futures.flatten(0, 1), levels, guidance.goal_strength, memory)
-    remembered = x0[:, None, : x0.shape[1] - later.shape[1]].expand(*sizes, -1, -1)
+    seen = 0 if memory is None else memory.time
+    noisy, redrawn = futures.flatten(0, 1), redrawn_at(levels, model.config.num_levels, guidance.first_planned)
+    now = levels
+    for left in reversed(range(guidance.future_steps)):
+        later, _ = predict(model, noisy, now, guidance.goal_strength, memory)
+        if left:
+            then = torch.where(redrawn, levels * left // guidance.future_steps, levels)
+            moved = ddim_step(noisy[:, seen:], later, alpha_bar[now[seen:]], alpha_bar[then[seen:]])
+            noisy, now = torch.cat([noisy[:, :seen], moved], dim=1), then
+    remembered = x0[:, None, :seen].expand(*sizes, -1, -1)
     return torch.cat([remembered, later.unflatten(0, sizes)], dim=2)
 
 
@@ -259,7 +283,7 @@ def draw_futures(
     new noise. Pure noise is simply drawn anew, which is what the same formula gives there.
     """
     num_levels, first = model.config.num_levels, guidance.first_planned
-    redrawn = planned_at(levels, first) & (levels > 0) & ~about_to_be_committed(levels, num_levels, first)
+    redrawn = redrawn_at(levels, num_levels, first)
     lower = torch.where(redrawn & (levels < num_levels), levels // 2, levels)
     alpha_bar, lower_alpha_bar = model.alpha_bar[levels], model.alpha_bar[lower]
     backward = ddim_step(tokens, x0, alpha_bar, lower_alpha_bar)
