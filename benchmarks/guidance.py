@@ -1,18 +1,20 @@
-"""``python -m dfplan.benchmarks.guidance``: Monte-Carlo guidance, on and off, over futures and scales (§3.4, App. C.5).
+"""``python -m dfplan.benchmarks.guidance``: what guides a plan, how strongly, with how many futures (§3.4, C.5).
 
-The goal token is masked, as in the paper: the unconditional model knows of the goal by guidance alone.
+The goal token is masked, as in the paper: the unconditional model knows of the goal by guidance alone. Each row changes
+one setting of the planner that is guided along the recording's cost to go.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from dfplan.agents.guides import GOAL_GUIDES
 from dfplan.agents.planner import DFPlanner
-from dfplan.agents.presets import MONTE_CARLO_GUIDANCE
+from dfplan.agents.presets import COST_TO_GO, GOAL_TOKEN
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
-from dfplan.benchmarks.charts import lines
+from dfplan.benchmarks.charts import dots, lines
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
 from dfplan.benchmarks.statistics import Estimate, bootstrap
 from dfplan.noise import draw_noise
@@ -20,36 +22,83 @@ from dfplan.sampler import Guidance, about_to_be_committed, monte_carlo_gradient
 from dfplan.schedules import scheduling_matrix
 from dfplan.tokens import START
 
+PRESET = "the preset"
+# Steps at full speed per environment unit: makes the pull of a distance as strong as that of the cost to go.
+STEPS_PER_UNIT = 20.0
+DIFFUSED = {"controller": "diffused"}
+CANDIDATES = COST_TO_GO["candidates"]
+# Idea -> what it changes in the preset ``COST_TO_GO``.
+IDEAS: dict[str, dict[str, Any]] = {
+    PRESET: {},
+    "a token tells the goal, no guide": GOAL_TOKEN | {"candidates": 1},
+    "a token tells the goal as well": {"goal_token": True},
+    "no guide": {"guide": None},
+    "guide: distance as the crow flies": {
+        "guide": "goal_distance",
+        "guidance_scale": STEPS_PER_UNIT * COST_TO_GO["guidance_scale"],
+    },
+    "no limit on a row's shift": {"max_shift": None},
+    "a row's shift at most 0.5": {"max_shift": 0.5},
+    "a row's shift at most 2": {"max_shift": 2.0},
+    "1 candidate": {"candidates": 1},
+    "2 candidates": {"candidates": 2},
+    "8 candidates": {"candidates": 8},
+    "4 candidates, the most consistent": {"selection": "consistency"},
+    "4 candidates of scales 0.05, 0.1, 0.15, 0.2": {"guidance_scale": (0.05, 0.1, 0.15, 0.2)},
+    "8 candidates of scales 0.02, 0.05, 0.1, 0.2": {"candidates": 8, "guidance_scale": (0.02, 0.05, 0.1, 0.2)},
+    "full sequence": {"schedule": "full_sequence"},
+    "zig-zag, uncertainty 0.5": {"uncertainty_scale": 0.5},
+    "3 sampling steps": {"sampling_steps": 3},
+    "10 sampling steps": {"sampling_steps": 10},
+    "warm start from level 0.5": {"warm_start": 0.5},
+    "replans every 5 steps": {"open_loop_horizon": 5},
+    "replans every 20 steps": {"open_loop_horizon": 20},
+    "plans 60 steps": {"horizon": 60},
+    "plans 180 steps": {"horizon": 180},
+    "pursuit 25 steps ahead": {"pursuit_lookahead": 25},
+    "own actions": DIFFUSED,
+    "own actions, replans every 5 steps": DIFFUSED | {"open_loop_horizon": 5},
+    "own actions, 1 candidate": DIFFUSED | {"candidates": 1},
+}
+# Guided by one candidate, where futures and scales are varied.
+ONE = COST_TO_GO | {"candidates": 1}
+
 
 @dataclass(frozen=True)
 class Settings:
-    """Budget of the comparison; each future costs a pass through the network and back in every row."""
+    """Budget of the comparison; each future and candidate costs a pass through the network and back in every row.
+
+    Attributes:
+        mazes: of the shipped checkpoints.
+        episodes: of each row.
+        ideas: names in ``IDEAS``.
+        futures: N of Monte-Carlo guidance, and the denoising steps of each future.
+        scales: of guidance.
+        repeats: of the gradient whose variance is measured.
+    """
 
     mazes: tuple[str, ...]
-    goals: tuple[str, ...]  # fixed: Maze2D, random: Multi2D
     episodes: int
-    futures: tuple[int, ...]
-    scales: tuple[float, ...]
-    repeats: int  # of the gradient whose variance is measured
-    scale: float = MONTE_CARLO_GUIDANCE["guidance_scale"]  # where the futures are varied
-    scanned_futures: int = 2  # where the scales are varied
+    ideas: tuple[str, ...] = tuple(IDEAS)
+    futures: tuple[tuple[int, int], ...] = ((1, 1), (2, 1), (4, 1), (8, 1), (8, 2))
+    scales: tuple[float, ...] = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
+    repeats: int = 48
 
 
-FULL = Settings(
-    mazes=("umaze", "medium", "large"),
-    goals=("fixed",),
-    episodes=16,
-    futures=(1, 2, 4, 8),
-    scales=(0.25, 1.0, 2.0, 4.0),
-    repeats=48,
+FULL = Settings(mazes=("umaze", "medium", "large"), episodes=32)
+QUICK = Settings(
+    mazes=("umaze",), episodes=4, ideas=(PRESET, "1 candidate"), futures=((1, 1), (2, 1)), scales=(0.1,), repeats=12
 )
-QUICK = Settings(mazes=("umaze",), goals=("fixed",), episodes=4, futures=(1, 4), scales=(4.0,), repeats=12)
 
 EXPLANATION = """
-The shipped checkpoints with the goal token masked at the last level: `off` draws plans without any goal, all others
-follow the gradient of the goal distance along a pyramid. N futures: the gradient for the tokens about to be
-committed is the mean over N independently drawn futures. All contenders of a table run the same episodes with as many
-rows and replans.
+The shipped checkpoints with the goal token masked at the last level. *The preset* is the agent `planner` of
+`dfplan-bench`: guidance along the cost to go that the recording knows, a row's shift at most one standard deviation of
+the data, a zig-zag of six steps per token, plans of 120 steps made anew every 10 steps, and of four candidates the one
+that has least to go. Every other row changes what it says and nothing else; rows of one maze have the same starts. The
+tables of scales and of futures have one candidate.
+
+N futures: the gradient for the tokens about to be committed is the mean over N independently drawn futures; with 2
+steps each future is denoised once more before it is scored (`futures` shows a world in which that decides).
 
 The last table measures the gradient itself, half-way down the schedule from one start: the variance of its committed
 part over repeated draws; times N it is constant if it falls like 1/N.
@@ -57,62 +106,62 @@ part over repeated draws; times N it is constant if it falls like 1/N.
 
 
 def study(settings: Settings, run: Run) -> Findings:
-    """Return scores over futures and over scales for each maze and goal, and the variance of the gradient."""
+    """Return the scores of each idea, scale and number of futures on each maze, and the variance of the gradient."""
     tables: dict[str, list[Row]] = {}
-    by_futures, by_scale = {}, {}
     for maze in settings.mazes:
-        for goal in settings.goals:
-            title = f"{'Maze2D' if goal == 'fixed' else 'Multi2D'} {maze}"
-            rows = [_row(maze, goal, *case, settings, run) for case in _cases(settings)]
-            tables[title] = rows
-            at_scale = [row for row in rows if row["scale"] == settings.scale]
-            by_futures[title] = {"normalized": {row["N"]: row["normalized"] for row in at_scale}}
-            scanned = sorted(
-                (row for row in rows if row["N"] == settings.scanned_futures), key=lambda row: row["scale"]
-            )
-            by_scale[title] = {"normalized": {row["scale"]: row["normalized"] for row in scanned}}
+        title = f"maze2d-{maze}"
+        tables[f"{title}, ideas"] = [
+            {"idea": idea} | _scores(maze, idea, COST_TO_GO | IDEAS[idea], settings, run) for idea in settings.ideas
+        ]
+        tables[f"{title}, scales"] = [
+            {"scale": scale} | _scores(maze, f"scale {scale}", ONE | {"guidance_scale": scale}, settings, run)
+            for scale in settings.scales
+        ]
+        tables[f"{title}, futures"] = [_futures_row(maze, *futures, settings, run) for futures in settings.futures]
     variances = {maze: _variances(maze, settings, run) for maze in settings.mazes}
     tables["Variance of the gradient"] = [row for rows in variances.values() for row in rows]
+    return Findings(tables, _figures(tables, variances, settings), EXPLANATION)
+
+
+def _figures(tables: dict[str, list[Row]], variances: dict[str, list[Row]], settings: Settings) -> dict:
+    """Return the ideas' scores as dots, and scores over scales and variances over futures as lines."""
+    titles = {f"maze2d-{maze}": maze for maze in settings.mazes}
+    ideas = {title: {row["idea"]: row["normalized"] for row in tables[f"{title}, ideas"]} for title in titles}
+    scales = {
+        title: {"normalized": {row["scale"]: row["normalized"] for row in tables[f"{title}, scales"]}}
+        for title in titles
+    }
     falls = {maze: {"variance": {row["N"]: row["variance"] for row in rows}} for maze, rows in variances.items()}
-    figures = {
-        "futures": lines(by_futures, "futures N", "normalized", log_x=True),
-        "scales": lines(by_scale, "guidance scale", "normalized", log_x=True),
+    return {
+        "ideas": dots(ideas, "normalized"),
+        "scales": lines(scales, "guidance scale", "normalized", log_x=True),
         "variance": lines(falls, "futures N", "variance of the gradient", log_x=True),
     }
-    return Findings(tables, figures, EXPLANATION)
 
 
-def _cases(settings: Settings) -> list[tuple[int, float]]:
-    """Return (futures, scale) of every contender; scale 0 is guidance off."""
-    cases = [(1, 0.0), *((futures, settings.scale) for futures in settings.futures)]
-    return list(dict.fromkeys(cases + [(settings.scanned_futures, scale) for scale in settings.scales]))
+def _futures_row(maze: str, number: int, steps: int, settings: Settings, run: Run) -> Row:
+    own = ONE | {"num_futures": number, "future_steps": steps}
+    return {"N": number, "future steps": steps} | _scores(maze, f"N = {number}, {steps} steps", own, settings, run)
 
 
-def _row(maze: str, goal: str, futures: int, scale: float, settings: Settings, run: Run) -> Row:
-    agent = _agent(maze, run, num_futures=futures, guidance_scale=scale)
-    conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed, goal)
-    evaluation = evaluate(agent, conditions, f"{maze}, {goal} goal, N = {futures}, scale {scale}", timed=False)
-    return {"guidance": "on" if scale else "off", "N": futures, "scale": scale} | score_row(evaluation)
-
-
-def _agent(maze: str, run: Run, **changed) -> DFPlanner:
-    if changed.get("guidance_scale") == 0.0:
-        changed |= {"guide": None}
-    return DFPlanner.load(f"maze2d-{maze}", run.device, **(MONTE_CARLO_GUIDANCE | changed))
+def _scores(maze: str, label: str, own: dict[str, Any], settings: Settings, run: Run) -> Row:
+    agent = DFPlanner.load(f"maze2d-{maze}", run.device, **own)
+    conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed)
+    return score_row(evaluate(agent, conditions, f"{maze}, {label}", timed=False))
 
 
 def _variances(maze: str, settings: Settings, run: Run) -> list[Row]:
     """Return the variance of the committed tokens' gradient over repeated draws of N futures, half-way down."""
-    agent = _agent(maze, run)
+    agent = DFPlanner.load(f"maze2d-{maze}", run.device, **ONE)
     observation, goal = first_observation(agent, Conditions(f"maze2d-{maze}-v1", 1, run.seed))
     tokens, levels = _half_way(agent, observation, run.seed)
     model = agent.model
-    goals = torch.tensor(goal[None], dtype=torch.float32, device=tokens.device)
-    guide = GOAL_GUIDES[MONTE_CARLO_GUIDANCE["guide"]](goals, model.config.frame_stack)
+    goals = torch.tensor(goal[None], dtype=torch.float32, device=tokens.device).expand(settings.repeats, -1)
+    guide = GOAL_GUIDES["cost_to_go"](model, goals)
     tokens = tokens.expand(settings.repeats, -1, -1).clone().requires_grad_()
     committed = about_to_be_committed(levels, model.config.num_levels)
     rows = []
-    for futures in (number for number in settings.futures if number > 1):  # a single future is the sequence itself
+    for futures in dict.fromkeys(number for number, _ in settings.futures if number > 1):  # one is the sequence itself
         generators = [torch.Generator().manual_seed(run.seed + repeat) for repeat in range(settings.repeats)]
         guidance = Guidance(guide, num_futures=futures)
         x0, _ = predict(model, tokens, levels)  # anew, since a gradient uses it up
