@@ -1,7 +1,7 @@
 """The best of several plans for the same decision, by what the plans themselves say (§3.4 leaves the choice to chance).
 
 A selection gives each plan one score, higher is better, from its own numbers alone: what an episode chooses does not
-depend on the episodes beside it. Only ``cost_to_go`` knows of walls, from the recording; but a plan that the model is
+depend on the episodes beside it. Only ``guide`` may know of walls, from the recording; but a plan that the model is
 unsure of jumps, between tokens above all, and such a plan often leads through one.
 """
 
@@ -12,20 +12,16 @@ import torch
 from jaxtyping import Float
 
 from dfplan.agents.plans import Plan
-from dfplan.cost_to_go import CELL
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
-
-# What speaks against a plan, in steps of cost to go for each step of length, averaged over the plan.
-OFF_RECORDING_WEIGHT = 5.0  # of the distance beyond one cell from the nearest landmark
-JUMP_WEIGHT = 20.0  # of a move beyond ``LONGEST_MOVE``
-LONGEST_MOVE = 1.5  # steps at full speed that one step may take, diagonally for example
+from dfplan.guidance import Guide
+from dfplan.tokens import Trajectories
 
 Goals = Float[np.ndarray, "plan goal"] | None
 Scores = Float[np.ndarray, " plan"]
 
 
-def arrival(plan: Plan, goal: Goals, model: DiffusionForcing) -> Scores:
+def arrival(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
     """Return minus the mean distance to the goal: be near it, the sooner the better (cf. the guide of Eq. B.5).
 
     The predicted rewards would only do for the one goal of the data.
@@ -36,7 +32,7 @@ def arrival(plan: Plan, goal: Goals, model: DiffusionForcing) -> Scores:
     return -_goal_distance(plan, goal).mean(axis=1)
 
 
-def consistency(plan: Plan, goal: Goals, model: DiffusionForcing) -> Scores:
+def consistency(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
     """Return minus the mean distance between where a planned step leads and where its planned velocity does.
 
     Like the controllers, it knows the first half of an observation as a position and the second as its velocity. The
@@ -47,7 +43,7 @@ def consistency(plan: Plan, goal: Goals, model: DiffusionForcing) -> Scores:
     return -np.linalg.norm(moved - seconds[:, None, None] * velocity, axis=-1).mean(axis=1)
 
 
-def shortness(plan: Plan, goal: Goals, model: DiffusionForcing) -> Scores:
+def shortness(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
     """Return minus the length of the planned way, jumps and zigzags included, and of the straight line from its end to
     the goal.
 
@@ -57,39 +53,51 @@ def shortness(plan: Plan, goal: Goals, model: DiffusionForcing) -> Scores:
     return -np.linalg.norm(_moves(plan), axis=-1).sum(axis=1) - _goal_distance(plan, goal)[:, -1]
 
 
-def cost_to_go(plan: Plan, goal: Goals, model: DiffusionForcing) -> Scores:
-    """Return minus the mean cost to go of the planned positions, with what speaks against believing it, all in steps.
+def guide_score(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
+    """Return the guide's score per step, less what speaks against the plan if the model's recording can tell.
 
-    A plan that leaves what the recording has visited is charged for the distance, one that jumps for the jumps.
+    That is how far the plan leaves the recording and how far it jumps, in steps (``CostToGo.implausibility``).
 
     Raises:
-        InputError: if there is no goal, or the model holds no cost to go.
+        InputError: if there is no guide.
     """
-    if goal is None or model.cost_to_go is None:
-        raise InputError("the selection 'cost_to_go' needs a goal and a checkpoint that holds a cost to go.")
-    field = model.cost_to_go.to_goals(torch.as_tensor(goal, dtype=torch.float32))
-    positions = torch.as_tensor(plan.observations[..., : goal.shape[-1]], dtype=torch.float32)
-    start = torch.as_tensor(plan.start[:, None, : goal.shape[-1]], dtype=torch.float32)
-    moves = torch.cat([start, positions], dim=1).diff(dim=1) / field.stride
-    jumps = (moves.norm(dim=-1) - LONGEST_MOVE).clamp_min(0)
-    off_recording = (field.off_recording(positions) - CELL).clamp_min(0)
-    costs = field(positions) + OFF_RECORDING_WEIGHT * off_recording + JUMP_WEIGHT * jumps
-    return -costs.mean(dim=1).numpy()
+    if guide is None:
+        raise InputError("the selection 'guide' needs a guide, such as guide='cost_to_go'.")
+    device = model.alpha_bar.device
+    parts = (plan.observations, plan.actions, plan.rewards)
+    planned = Trajectories(*(torch.as_tensor(part, dtype=torch.float32, device=device) for part in parts))
+    scores = guide(planned) / planned.rewards.shape[1]
+    if model.cost_to_go is not None:
+        start = torch.as_tensor(plan.start, dtype=torch.float32, device=device)
+        path = torch.cat([start[:, None], planned.observations], dim=1)[..., : model.config.goal_dim]
+        scores = scores - model.cost_to_go.implausibility(path)
+    return scores.cpu().numpy()
 
 
-SELECTIONS: dict[str, Callable[[Plan, Goals, DiffusionForcing], Scores]] = {
+SELECTIONS: dict[str, Callable[[Plan, Goals, Guide | None, DiffusionForcing], Scores]] = {
     "arrival": arrival,
     "consistency": consistency,
     "shortness": shortness,
-    "cost_to_go": cost_to_go,
+    "guide": guide_score,
 }
 
 MOTION_SELECTIONS = ("consistency", "shortness")  # those that take the first half of an observation for a position
 
 
-def best_of(plan: Plan, goal: Goals, candidates: int, selection: str, model: DiffusionForcing) -> Plan:
-    """Return the best plan of each episode, whose ``candidates`` stand next to each other in the batch."""
-    scores = SELECTIONS[selection](plan, goal, model).reshape(-1, candidates)  # (episode, candidate)
+def best_of(
+    plan: Plan, goal: Goals, candidates: int, selection: str, guide: Guide | None, model: DiffusionForcing
+) -> Plan:
+    """Return the best plan of each episode, whose ``candidates`` stand next to each other in the batch.
+
+    Args:
+        plan: of all candidates.
+        goal: of each of these plans.
+        candidates: number of plans of an episode.
+        selection: a name in ``SELECTIONS``.
+        guide: by which the plans were guided.
+        model: that made them.
+    """
+    scores = SELECTIONS[selection](plan, goal, guide, model).reshape(-1, candidates)  # (episode, candidate)
     return plan.of(np.arange(len(scores)) * candidates + scores.argmax(axis=1))
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from dfplan.agents.candidates import best_of
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.executions import Episodes, Execution, Executions
+from dfplan.agents.guides import make_guide
 from dfplan.agents.history import Belief, History, Past, Recollection
 from dfplan.agents.observations import checked, checked_share, unpacked
 from dfplan.agents.plans import Plan
@@ -26,6 +27,7 @@ from dfplan.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_
 from dfplan.devices import find_device
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError, unknown_name
+from dfplan.guidance import Guide
 from dfplan.memory import Memory
 from dfplan.sampler import sample
 from dfplan.tokens import FIRST_PLANNED, START
@@ -235,13 +237,17 @@ class DFPlanner:
             num_steps = num_tokens * self.model.config.frame_stack
             rest = [part[episodes] for part in self._executions.rest(observations, belief.doubted, num_steps)]
         streams = [self._streams[episode] for episode in episodes]
-        plan = self._sampled(past, goals, rest, num_tokens, streams, keep_rows)
-        return plan if config.candidates == 1 else best_of(plan, goals, config.candidates, config.selection, self.model)
+        guide = make_guide(config.guide, self.model, self._goal_tensor(goals))
+        plan = self._sampled(past, goals, guide, rest, num_tokens, streams, keep_rows)
+        if config.candidates == 1:
+            return plan
+        return best_of(plan, goals, config.candidates, config.selection, guide, self.model)
 
     def _sampled(
         self,
         past: Past,
         goals: Goals,
+        guide: Guide | None,
         rest: list[np.ndarray] | None,
         num_tokens: int,
         streams: list[torch.Generator],
@@ -254,7 +260,7 @@ class DFPlanner:
         matrix, tokens, goal = self._question(past, goals, num_tokens, streams)
         if rest is not None:
             matrix, tokens = warm_start(model, matrix, tokens, planned, rest, self.config.warm_start)
-        guidance = guidance_of(self.config, model, goal, planned)
+        guidance = guidance_of(self.config, model, goal, guide, planned)
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels, planned))) if keep_rows else None
         memory = self._memory(tokens, matrix, first)
         tokens = sample(model, tokens, matrix, streams, guidance, on_row, memory)
@@ -283,11 +289,14 @@ class DFPlanner:
         and the goals.
         """
         model, device = self.model, self.model.alpha_bar.device
-        if goal is not None:
-            goal = torch.as_tensor(goal, dtype=torch.float32, device=device)
+        goal = self._goal_tensor(goal)
         goal_known = goal is not None and self.config.goal_token
         matrix = level_matrix(model.config, self.config, goal_known, past.beliefs, num_tokens).to(device)
         return matrix, first_row(model, matrix[0], goal, past, streams), goal
+
+    def _goal_tensor(self, goals: Goals) -> torch.Tensor | None:
+        device = self.model.alpha_bar.device
+        return None if goals is None else torch.as_tensor(goals, dtype=torch.float32, device=device)
 
     def _memory(self, tokens: torch.Tensor, matrix: torch.Tensor, first_planned: int) -> Memory | None:
         """Return a causal model's memory of the history, which need not be looked at again in every plan (Alg. 2)."""

@@ -14,10 +14,10 @@ COST_TO_GO = {
     "guidance_scale": 0.1,
     "max_shift": 1.0,
     "candidates": 4,
-    "selection": "cost_to_go",
+    "selection": "guide",
     "schedule": "pyramid",
     "uncertainty_scale": 0.1,
-    "sampling_steps": 6,
+    "sampling_steps": 5,
 }
 COST_TO_GO_HORIZON = 120  # steps; less if the model knows no plans as long as that
 # The same with one plan and Monte-Carlo guidance: the gradient for the tokens to be committed is the mean over futures.

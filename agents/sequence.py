@@ -5,11 +5,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dfplan.agents.config import PlannerConfig
-from dfplan.agents.guides import make_guide
 from dfplan.agents.history import Belief, Past
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
+from dfplan.guidance import Guide
 from dfplan.noise import draw_noise
 from dfplan.sampler import Guidance, InPainting
 from dfplan.schedules import scheduling_matrix
@@ -66,13 +66,15 @@ def first_row(
     return tokens
 
 
-def guidance_of(config: PlannerConfig, model: DiffusionForcing, goal: Goals, planned: slice) -> Guidance:
+def guidance_of(
+    config: PlannerConfig, model: DiffusionForcing, goal: Goals, guide: Guide | None, planned: slice
+) -> Guidance:
     """Return how the plan, which takes the positions ``planned`` in time, is steered.
 
     Raises:
         InputError: if the goal is needed and there is none.
     """
-    guide, codec = make_guide(config.guide, model, goal), model.codec
+    codec = model.codec
     in_painting = None
     if config.in_paint_goal:
         if goal is None:

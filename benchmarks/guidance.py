@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfplan.agents.guides import GOAL_GUIDES
+from dfplan.agents.guides import make_guide
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.presets import COST_TO_GO, GOAL_TOKEN
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
@@ -157,7 +157,7 @@ def _variances(maze: str, settings: Settings, run: Run) -> list[Row]:
     tokens, levels = _half_way(agent, observation, run.seed)
     model = agent.model
     goals = torch.tensor(goal[None], dtype=torch.float32, device=tokens.device).expand(settings.repeats, -1)
-    guide = GOAL_GUIDES["cost_to_go"](model, goals)
+    guide = make_guide("cost_to_go", model, goals)
     tokens = tokens.expand(settings.repeats, -1, -1).clone().requires_grad_()
     committed = about_to_be_committed(levels, model.config.num_levels)
     rows = []

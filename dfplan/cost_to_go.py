@@ -26,6 +26,10 @@ GOAL_LANDMARKS = 3  # nearest landmarks, from which a goal is reached in a strai
 NEIGHBOURS = 8  # nearest landmarks, between which costs are interpolated
 TEMPERATURE = CELL / 2  # of the soft minimum over neighbours, in steps
 ROUNDING = CELL  # steps; a distance d is rounded off to √(d² + ROUNDING²) − ROUNDING, which is smooth at 0
+# What speaks against believing a planned path, in steps for each step of it.
+OFF_RECORDING_WEIGHT = 5.0  # for each step of distance, beyond one cell, from the nearest landmark
+JUMP_WEIGHT = 20.0  # for each step by which a move is longer than ``LONGEST_MOVE``
+LONGEST_MOVE = 1.5  # steps at full speed in one step, about those of a diagonal
 ACCURACY, MOST_SWEEPS = 1e-3, 100_000  # expected costs are iterated until they change by fewer steps
 
 
@@ -89,7 +93,8 @@ class CostToGo:
         no recorded way leads to the goal count as far as the farthest of the others.
         """
         scaled = self.landmarks / self.stride
-        distances = torch.cdist(goals.cpu() / self.stride, scaled).double()  # (batch, landmark)
+        different, which = torch.unique(goals.cpu(), dim=0, return_inverse=True)
+        distances = torch.cdist(different / self.stride, scaled).double()  # (goal, landmark)
         nearest = distances.topk(min(GOAL_LANDMARKS, len(scaled)), dim=1, largest=False).indices
         direct = torch.full_like(distances, torch.inf).scatter(1, nearest, distances.gather(1, nearest)).numpy()
         costs = self._luckiest_costs(direct)
@@ -97,8 +102,32 @@ class CostToGo:
             costs = self._expected_costs(costs, direct)
         highest = np.where(np.isinf(costs), -np.inf, costs).max(axis=1, keepdims=True)
         costs = np.where(np.isinf(costs), highest, costs)
-        parts = (scaled, self.stride, torch.tensor(costs, dtype=torch.float32))
+        parts = (scaled, self.stride, torch.tensor(costs, dtype=torch.float32)[which])
         return CostField(goals, *(part.to(goals.device) for part in parts))
+
+    def without(self, forbidden: Bool[Tensor, " landmark"]) -> "CostToGo":
+        """Return the cost to go of ways that avoid some landmarks.
+
+        Raises:
+            InputError: if no landmark is left.
+        """
+        if forbidden.all():
+            raise InputError("no recorded position is left outside what is to be avoided.")
+        number = (~forbidden).cumsum(dim=0) - 1  # of each landmark that is left
+        edges = self.edges.long()
+        kept = ~forbidden[edges].any(dim=1)
+        return CostToGo(self.landmarks[~forbidden], self.stride, number[edges[kept]].int(), self.chances[kept])
+
+    def implausibility(self, path: Float[Tensor, "batch start_and_step goal"]) -> Float[Tensor, " batch"]:
+        """Return what speaks against planned paths, in steps: how far they leave the recording, and how far they jump.
+
+        The mean over the steps of ``OFF_RECORDING_WEIGHT`` times the distance beyond one cell from the nearest landmark
+        and ``JUMP_WEIGHT`` times what a move is longer than ``LONGEST_MOVE``.
+        """
+        path, landmarks = path / self.stride.to(path), (self.landmarks / self.stride).to(path)
+        jumps = (path.diff(dim=1).norm(dim=-1) - LONGEST_MOVE).clamp_min(0)
+        off = torch.cdist(path[:, 1:], landmarks.expand(len(path), -1, -1)).amin(dim=-1)
+        return (OFF_RECORDING_WEIGHT * (off - CELL).clamp_min(0) + JUMP_WEIGHT * jumps).mean(dim=1)
 
     def _steps(self) -> Float[np.ndarray, " edge"]:
         """Return the steps that each edge takes."""
@@ -189,10 +218,6 @@ class CostField:
         straight = torch.where(straight.detach() < 2 * CELL, straight, torch.inf)
         ways = torch.cat([by_landmark, straight[..., None]], dim=-1)
         return -TEMPERATURE * torch.logsumexp(-ways / TEMPERATURE, dim=-1)
-
-    def off_recording(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
-        """Return the distance to the nearest landmark, in steps: how far a position lies from what was recorded."""
-        return torch.cdist(positions / self.stride, self.landmarks.expand(len(positions), -1, -1)).amin(dim=-1)
 
     def distance(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
         """Return the straight distance to the goal in steps, rounded off at the goal."""

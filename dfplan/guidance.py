@@ -6,12 +6,14 @@ plan is pulled as hard per token as a short one, whatever a token is.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dfplan.cost_to_go import CostField
+from dfplan.envs.errors import InputError
 from dfplan.tokens import Trajectories
 
 Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
@@ -40,7 +42,7 @@ def goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
     """Return the guide −Σ_t ‖p_t − g‖: be near the goal at any time, the sooner the better (Eq. B.5)."""
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -_distances(plan, goal).sum(dim=1)
+        return -_distances(plan.observations, goal).sum(dim=1)
 
     return score
 
@@ -53,7 +55,7 @@ def squashed_goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
     """
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -(SQUASH_DISTANCE * torch.tanh(_distances(plan, goal) / SQUASH_DISTANCE)).sum(dim=1)
+        return -(SQUASH_DISTANCE * torch.tanh(_distances(plan.observations, goal) / SQUASH_DISTANCE)).sum(dim=1)
 
     return score
 
@@ -68,17 +70,36 @@ def predicted_return(discount: float = 1.0, weight: float = 1.0) -> Guide:
     return score
 
 
-def keep_out(centre: Sequence[float], radius: float, weight: float = 1.0) -> Guide:
-    """Return a guide that charges each step for its depth inside a disc, in units of the radius, times ``weight``.
+@dataclass(frozen=True)
+class KeepOut:
+    """A guide that charges each step for its depth inside a disc, in units of the radius, times ``weight``.
 
-    ``centre`` and ``radius`` are in environment units, in the first channels of the observation.
+    Together with the guide ``cost_to_go`` (``dfplan.agents.guides``) the costs are those of ways around the disc.
+
+    Attributes:
+        centre: in the first channels of the observation, environment units.
+        radius: environment units.
+        weight: score per radius of depth and step.
     """
-    centre = torch.as_tensor(centre, dtype=torch.float32)
 
-    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -weight * (1 - _distances(plan, centre[None]) / radius).clamp_min(0).sum(dim=1)
+    centre: tuple[float, ...]
+    radius: float
+    weight: float = 1.0
 
-    return score
+    def __post_init__(self):
+        if not self.radius > 0:
+            raise InputError(f"the radius of a disc to keep out of must be above 0, not {self.radius}.")
+
+    def __call__(self, plan: Trajectories) -> Float[Tensor, " batch"]:
+        """Return the score of each plan."""
+        return -self.weight * (1 - self._distances(plan.observations) / self.radius).clamp_min(0).sum(dim=1)
+
+    def holds(self, positions: Float[Tensor, "landmark goal"]) -> Bool[Tensor, " landmark"]:
+        """Return which positions lie inside the disc."""
+        return self._distances(positions[None])[0] < self.radius
+
+    def _distances(self, observations: Float[Tensor, "batch step observation"]) -> Float[Tensor, "batch step"]:
+        return _distances(observations, torch.tensor([self.centre], dtype=torch.float32))
 
 
 def way_point(point: Sequence[float], weight: float = 1.0) -> Guide:
@@ -90,7 +111,7 @@ def way_point(point: Sequence[float], weight: float = 1.0) -> Guide:
     point = torch.as_tensor(point, dtype=torch.float32)
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -weight * _distances(plan, point[None]).amin(dim=1)
+        return -weight * _distances(plan.observations, point[None]).amin(dim=1)
 
     return score
 
@@ -120,7 +141,9 @@ def sum_of(*guides: Guide) -> Guide:
     return score
 
 
-def _distances(plan: Trajectories, point: Float[Tensor, "batch_or_1 position"]) -> Float[Tensor, "batch step"]:
-    """Distance of each planned position to a point; its gradient at distance 0 is 0."""
-    offset = plan.observations[..., : point.shape[-1]] - point[:, None].to(plan.observations)
+def _distances(
+    observations: Float[Tensor, "batch step observation"], point: Float[Tensor, "batch_or_1 position"]
+) -> Float[Tensor, "batch step"]:
+    """Return the distance of each position to a point; its gradient at distance 0 is 0."""
+    offset = observations[..., : point.shape[-1]] - point[:, None].to(observations)
     return (offset.square().sum(dim=-1) + 1e-8).sqrt()

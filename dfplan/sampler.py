@@ -77,6 +77,11 @@ class Guidance:
     max_shift: float | None = None
     future_steps: int = 1
 
+    @property
+    def draws_futures(self) -> bool:
+        """Whether the gradient is that of drawn futures; otherwise it goes through the prediction itself."""
+        return self.num_futures > 1 or self.future_steps > 1
+
 
 def sample(
     model: DiffusionForcing,
@@ -114,8 +119,9 @@ def sample(
                 continue
             # What the model expects, of all tokens that may still matter.
             guided = guidance.guide is not None and bool(guided_at(levels, model.config.num_levels, guidance).any())
-            noisy = tokens.detach().requires_grad_(guided)
-            with torch.set_grad_enabled(guided):
+            through_x0 = guided and not guidance.draws_futures
+            noisy = tokens.detach().requires_grad_(through_x0)
+            with torch.set_grad_enabled(through_x0):
                 x0 = foresight(noisy, levels, settled, len(levels) if in_full else moving.stop)
             target = x0.detach()
             if on_row is not None:
@@ -208,28 +214,34 @@ def monte_carlo_gradient(
     """Return ∇ log c with respect to ``tokens`` (§3.4, App. C.5).
 
     For the tokens about to be committed it is the mean over N futures, in each of which all later uncertain tokens are
-    drawn anew and denoised. The later tokens have the plain gradient, which is all there is with one future of one
-    step.
+    drawn anew. The later tokens have the plain gradient, which is all there is with one future of one step. With more
+    ``future_steps`` they have none: they are what may happen after the committed ones, and guiding them would be
+    planning to be lucky.
 
     Args:
         model: predicts x0.
-        tokens: require a gradient.
+        tokens: noisy; unless futures are drawn they require a gradient.
         x0: predicted from them.
         levels: of the tokens.
         guidance: how to steer.
         generators: one per sequence.
         memory: of the tokens at the beginning that are settled.
     """
+    if not guidance.draws_futures:
+        with torch.enable_grad():
+            return torch.autograd.grad(_score(model, x0[:, None], guidance), tokens)[0]
+    tokens, x0 = tokens.detach(), x0.detach()
+    copies = draw_futures(model, tokens, x0, levels, guidance, generators)
+    if guidance.future_steps == 1:  # the sequence itself goes along as one more copy
+        copies = torch.cat([copies, tokens[:, None]], dim=1)
+    copies.requires_grad_()
     with torch.enable_grad():
-        (plain,) = torch.autograd.grad(_score(model, x0[:, None], guidance), tokens)
-    if guidance.num_futures == guidance.future_steps == 1:
-        return plain
-    futures = draw_futures(model, tokens.detach(), x0.detach(), levels, guidance, generators).requires_grad_()
-    with torch.enable_grad():
-        predicted = _predict_futures(model, futures, x0.detach(), levels, guidance, memory)
-        (gradients,) = torch.autograd.grad(_score(model, predicted, guidance), futures)
+        predicted = _predict_futures(model, copies, x0, levels, guidance, memory)
+        (gradients,) = torch.autograd.grad(_score(model, predicted, guidance), copies)
+    futures = gradients[:, : guidance.num_futures].mean(dim=1)
+    later = gradients[:, -1] if guidance.future_steps == 1 else torch.zeros_like(tokens)
     committed = about_to_be_committed(levels, model.config.num_levels, guidance.first_planned)[:, None]
-    return torch.where(committed, gradients.mean(dim=1), plain)
+    return torch.where(committed, futures, later)
 
 
 def _predict_futures(

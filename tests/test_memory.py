@@ -66,11 +66,12 @@ def times_run(model):
 
 
 @pytest.mark.parametrize("goal_strength", [1.0, 2.0])
-@pytest.mark.parametrize("num_futures", [None, 1, 2])
-def test_a_plan_with_memory_is_the_plan_without(model, num_futures, goal_strength):
+@pytest.mark.parametrize(("num_futures", "future_steps"), [(None, 1), (1, 1), (2, 1), (2, 3)])
+def test_a_plan_with_memory_is_the_plan_without(model, num_futures, future_steps, goal_strength):
     tokens, matrix = sequences(model), scheduled(model, uncertainty_scale=0.5)
     guide = None if num_futures is None else goal_distance(torch.ones(2, 2), 2)
-    guidance = Guidance(guide, scale=3.0, num_futures=num_futures or 1, goal_strength=goal_strength)
+    futures = {"num_futures": num_futures or 1, "future_steps": future_steps}
+    guidance = Guidance(guide, scale=3.0, **futures, goal_strength=goal_strength)
     without = sample(forgetful(model), tokens, matrix, streams(), guidance)
     asked, levels = questions(model, tokens[:, :KNOWN], matrix[0, :KNOWN], goal_strength)
     for memory in (None, model.remember(asked, levels)):

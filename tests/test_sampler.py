@@ -61,6 +61,18 @@ class Gaussian(DiffusionForcing):
         return self.mean + gain * (noisy - alpha_bar.sqrt() * self.mean)
 
 
+class Coins(DiffusionForcing):
+    """The exact x0-prediction when every channel of every token is -1 or 1, by the toss of a coin."""
+
+    def __init__(self, model):
+        super().__init__(model.config)
+        self.codec, self.alpha_bar = model.codec, model.alpha_bar
+
+    def predict_x0(self, noisy, levels):
+        alpha_bar = self.alpha_bar[levels][..., None]
+        return torch.tanh(alpha_bar.sqrt() * noisy / (1 - alpha_bar).clamp_min(1e-6))
+
+
 @pytest.mark.parametrize("schedule", ["pyramid", "full_sequence", "autoregressive", "trapezoid"])
 def test_any_schedule_samples_the_data_distribution_when_the_prediction_is_exact(tiny_model, schedule):
     tiny_model.alpha_bar = alpha_bar_table("cosine", 100)
@@ -203,6 +215,62 @@ def test_futures_differ_in_the_uncertain_tokens_and_agree_in_the_committed_ones(
     assert futures.shape == (1, 3, *tokens.shape[1:])
     assert torch.equal(futures[0, :, :4], tokens[0, :4].expand(3, -1, -1))
     assert not torch.allclose(futures[0, 0, 4:], futures[0, 1, 4:])
+
+
+def scored_futures(model, future_steps, num_futures=50):
+    """The futures that a guide is shown: normalised tokens (future, token, channel); the first one is committed."""
+    levels, shown = torch.tensor([0, 0, 30, 100, 100]), []
+
+    def guide(plan):
+        shown.append(model.codec.encode(plan).detach()[0])
+        return plan.observations.sum(dim=(1, 2))
+
+    tokens = torch.randn(1, 5, model.config.token_dim, generator=torch.Generator().manual_seed(3))
+    tokens *= model.codec.used_channels(3)
+    guidance = Guidance(guide, num_futures=num_futures, future_steps=future_steps)
+    gradient = monte_carlo_gradient(model, *foreseen(model, tokens, levels), levels, guidance, generators(1))
+    assert gradient.shape == tokens.shape and gradient.isfinite().all()
+    return torch.stack(shown[1:])  # the first one is the plan itself, for the plain gradient
+
+
+def test_futures_from_pure_noise_are_the_mean_future_unless_they_are_denoised(tiny_model):
+    model = Coins(tiny_model)
+    one, many = (scored_futures(model, future_steps) for future_steps in (1, 12))
+    assert len(one) == len(many) == 50
+    assert one[:, 1:].abs().max() < 1e-3  # the mean of -1 and 1
+    assert many[:, 1:].abs().mean() > 0.8
+    assert many[:, 1:].mean().abs() < 0.1  # both outcomes are drawn equally often
+    torch.testing.assert_close(many[:, 0], one[:, 0])  # that of the committed token is left to the plan
+
+
+def test_a_single_future_that_is_denoised_is_drawn_and_not_the_mean(tiny_model):
+    future = scored_futures(Coins(tiny_model), future_steps=12, num_futures=1)
+    assert len(future) == 1 and future[:, 1:].abs().mean() > 0.8
+
+
+def test_the_gradient_of_denoised_futures_is_the_slope_of_their_mean_score(tiny_model):
+    tokens, _ = first_row(tiny_model, batch=1)
+    levels, scores = torch.tensor([0, 0, 30, 60, 100, 100]), []
+
+    def guide(plan):
+        score = -(plan.observations[..., :2] - 1).square().sum(dim=(1, 2))
+        scores.append(score.detach().item())
+        return score
+
+    x0 = predict(tiny_model, tokens, levels)[0]
+    guidance = Guidance(guide, num_futures=2, future_steps=3)
+
+    def gradient_and_score(nudge):
+        scores.clear()
+        nudged = tokens.clone()
+        nudged[0, FIRST_PLANNED, 0] += nudge
+        nudged.requires_grad_()
+        predicted = x0 + (plain := predict(tiny_model, nudged, levels)[0]) - plain.detach()
+        gradient = monte_carlo_gradient(tiny_model, nudged, predicted, levels, guidance, generators(1))
+        return gradient[0, FIRST_PLANNED, 0].item(), sum(scores[1:]) / 2
+
+    (gradient, _), (_, above), (_, below) = (gradient_and_score(nudge) for nudge in (0.0, 1e-2, -1e-2))
+    assert gradient == pytest.approx((above - below) / 2e-2, rel=0.02, abs=1e-4)
 
 
 def test_redrawn_tokens_keep_the_spread_of_their_level(tiny_model):

@@ -53,22 +53,28 @@ def fewest_steady_rows() -> int:
     return max(STEADY_ROWS, STEADY_ROWS_PER_THREAD * torch.get_num_threads())
 
 
+def line_up(features: Float[Tensor, "*shape channel"]) -> Float[Tensor, "row channel"]:
+    """Return features as rows that follow each other in memory, filled up with zeros to the fewest steady rows.
+
+    On CPUs, matrix products round otherwise with few rows, or when those of a batch are parts of longer sequences.
+    """
+    rows = features.flatten(0, -2)
+    missing = fewest_steady_rows() - rows.shape[0]
+    return functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
+
+
 class SteadyLinear(nn.Linear):
     """A linear layer whose outputs are the same to the last bit however few rows (tokens) stand beside each other.
 
-    On CPUs, matrix products round otherwise with few rows, or when those of a batch are parts of longer sequences: when
-    a model is used, rows are lined up, and filled up with zeros.
+    When a model is used, its rows are lined up (``line_up``); in training they need not be.
     """
 
     def forward(self, features: Float[Tensor, "*shape from"]) -> Float[Tensor, "*shape to"]:
         """Return the transformed features."""
         if self.training or features.is_cuda:
             return super().forward(features)
-        rows = features.flatten(0, -2)
-        number = rows.shape[0]
-        missing = fewest_steady_rows() - number
-        filled = functional.pad(rows, (0, 0, 0, missing)) if missing > 0 else rows
-        return super().forward(filled)[:number].unflatten(0, features.shape[:-1])
+        number = math.prod(features.shape[:-1])
+        return super().forward(line_up(features))[:number].unflatten(0, features.shape[:-1])
 
 
 class Backbone(nn.Module):

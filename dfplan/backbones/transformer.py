@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfplan.backbones.base import Backbone, Memory, SteadyLinear, falling_frequencies
+from dfplan.backbones.base import Backbone, Memory, falling_frequencies, line_up
 from dfplan.config import ModelConfig
 from dfplan.tokens import FIRST_PLANNED
 
@@ -21,6 +21,8 @@ Rotation = tuple[Float[Tensor, "time dim"], Float[Tensor, "time dim"]]
 # Keys and values of the tokens seen so far, in one block; without a name for their number, which grows in a call.
 KeysValues = tuple[Float[Tensor, "batch head _ dim"], Float[Tensor, "batch head _ dim"]]
 Mask = Float[Tensor, "time seen_and_time"]
+# The tokens of all sequences, one after the other, and below them rows that only fill up (``line_up``).
+Rows = Float[Tensor, "row width"]
 
 
 def time_rotation(times: Int[Tensor, " time"], dim: int) -> Rotation:
@@ -72,25 +74,36 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.num_heads = config.num_heads
-        self.query_key_value = SteadyLinear(config.width, 3 * config.width)
-        self.output = SteadyLinear(config.width, config.width)
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.output = nn.Linear(config.width, config.width)
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch time width"],
+        rows: Rows,
+        sizes: tuple[int, int],
         rotation: Rotation,
         mask: Mask | None = None,
         past: KeysValues | None = None,
-    ) -> tuple[Float[Tensor, "batch time width"], KeysValues]:
-        """Return the attended values, and keys and values of the ``past`` and these tokens."""
-        batch, time, width = hidden.shape
-        heads = self.query_key_value(hidden).view(batch, time, 3, self.num_heads, -1)
+    ) -> tuple[Rows, KeysValues]:
+        """Return the attended values, and keys and values of the ``past`` and these tokens.
+
+        Args:
+            rows: the tokens of all sequences, and rows that only fill up.
+            sizes: number of sequences and of tokens in each.
+            rotation: of these tokens' times.
+            mask: where each token may look.
+            past: keys and values of the tokens before these.
+        """
+        number = sizes[0] * sizes[1]
+        heads = self.query_key_value(rows)[:number].view(*sizes, 3, self.num_heads, -1)
         heads = heads.permute(2, 0, 3, 1, 4).contiguous()  # strides, too, decide how products of few rows round
         (query, key), value = rotate(heads[:2], rotation), heads[2]  # each (batch, head, time, width / head)
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        attended = attend(query, key, value, mask)
-        return self.output(attended.transpose(1, 2).reshape(batch, time, width)), (key, value)
+        attended = attend(query, key, value, mask).transpose(1, 2).reshape(number, -1)
+        if number < len(rows):
+            attended = functional.pad(attended, (0, 0, 0, len(rows) - number))
+        return self.output(attended), (key, value)
 
 
 class Block(nn.Module):
@@ -102,22 +115,23 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.mlp_norm = nn.LayerNorm(config.width)
         self.mlp = nn.Sequential(
-            SteadyLinear(config.width, 4 * config.width),
+            nn.Linear(config.width, 4 * config.width),
             nn.GELU(),
-            SteadyLinear(4 * config.width, config.width),
+            nn.Linear(4 * config.width, config.width),
         )
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch time width"],
+        rows: Rows,
+        sizes: tuple[int, int],
         rotation: Rotation,
         mask: Mask | None = None,
         past: KeysValues | None = None,
-    ) -> tuple[Float[Tensor, "batch time width"], KeysValues]:
-        """Return the hidden state one block on, and keys and values of the ``past`` and these tokens."""
-        attended, seen = self.attention(self.attention_norm(hidden), rotation, mask, past)
-        hidden = hidden + attended
-        return hidden + self.mlp(self.mlp_norm(hidden)), seen
+    ) -> tuple[Rows, KeysValues]:
+        """Return the rows one block on, and keys and values of the ``past`` and these tokens (see ``Attention``)."""
+        attended, seen = self.attention(self.attention_norm(rows), sizes, rotation, mask, past)
+        rows = rows + attended
+        return rows + self.mlp(self.mlp_norm(rows)), seen
 
 
 class Transformer(Backbone):
@@ -127,7 +141,7 @@ class Transformer(Backbone):
         super().__init__(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.output_norm = nn.LayerNorm(config.width)
-        self.output = SteadyLinear(config.width, config.token_dim)
+        self.output = nn.Linear(config.width, config.token_dim)
         for block in self.blocks:  # residual branches start small, so that depth does not set the scale
             for layer in (block.attention.output, block.mlp[-1]):
                 nn.init.normal_(layer.weight, std=0.02 / math.sqrt(2 * config.depth))
@@ -159,13 +173,15 @@ class Transformer(Backbone):
         if times.stop > len(self.cosine):
             raise ValueError(f"a sequence of {times.stop} tokens is longer than the model's {len(self.cosine)}.")
         hidden = self.embed(noisy, levels, seen)
+        sizes = hidden.shape[:2]
+        rows = hidden.flatten(0, 1) if self.training or hidden.is_cuda else line_up(hidden)
         rotation = self.cosine[times], self.sine[times]
         mask = self.mask[times, : times.stop] if self.config.causal else None
         keys_values = []
         for index, block in enumerate(self.blocks):
             past = None if memory is None else memory.state[2 * index : 2 * index + 2]
-            hidden, now_seen = block(hidden, rotation, mask, past)
+            rows, now_seen = block(rows, sizes, rotation, mask, past)
             keys_values += now_seen
         if keep:
             memory = Memory(seen + keep, tuple(part[:, :, : seen + keep].detach() for part in keys_values))
-        return self.output(self.output_norm(hidden)), memory
+        return self.output(self.output_norm(rows))[: sizes.numel()].unflatten(0, sizes), memory
