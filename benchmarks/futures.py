@@ -5,6 +5,7 @@ the short way never leads there. Guidance by the mean future takes the short way
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,8 +19,18 @@ from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main
 from dfplan.benchmarks.charts import COLOURS
 from dfplan.benchmarks.figures import DOTS_PER_INCH, INK, draw_layout, draw_marks
-from dfplan.benchmarks.gust_maze import GOAL, LAYOUT, START, WAYS, WINDY_CELL, cross, demonstrated_ways, generate
-from dfplan.benchmarks.small_models import small_model
+from dfplan.benchmarks.gust_maze import (
+    GOAL,
+    LAYOUT,
+    START,
+    WAYS,
+    WINDY_CELL,
+    cross,
+    crossings_row,
+    demonstrated_ways,
+    generate,
+)
+from dfplan.benchmarks.small_models import small_models
 from dfplan.benchmarks.statistics import Estimate, bootstrap
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.data import segment_ends
@@ -42,18 +53,19 @@ The gust maze has two ways. The short one enters a windy cell, from where a gust
 to the right one, by the toss of a coin; both are closed and 4 units from the goal, which lies in the middle between
 them. The long way around is calm and ends at the goal. Demonstrations take both ways, and a model without a guide
 takes each about equally often. The guide is minus the distance to the goal, summed over the plan. Each episode is one
-plan along a pyramid, tracked by the PD controller; all agents share one model, the starts and the coins.
+plan along a pyramid, tracked by the PD controller; all agents share the networks, the starts and the
+coins.
 
 `N` is the number of futures drawn for the tokens about to be committed, `future steps` the denoising steps of each
 future before the guide scores it. N = 1 with one step is plain guidance: the score of the network's x0, the mean
 future. With one step N futures are hardly more than N copies of the mean future, because the tokens after those about
 to be committed are still nearly pure noise, and the prediction from pure noise is the mean. More futures change
-nothing then. With three steps a future is close to one that may happen, and more futures change the choice.
+nothing then. With three steps each future is one that may happen; only the tokens about to be committed are guided.
 
-The second table tells why. Demonstrations that no training saw give the first token of each way; the model plans the
-rest without a guide, in the given number of steps. The numbers are the mean distance to the goal over the plan, which
-is what the guide scores, beside what happened in these demonstrations. One step, the mean future, promises more of
-the windy way than of the calm way.
+The second table tells why, for the first of the networks. Demonstrations that no training saw give the first token of
+each way; the model plans the rest without a guide, in the given number of steps. The numbers are the mean distance to
+the goal over the plan, which is what the guide scores, beside what happened in these demonstrations. One step, the mean
+future, promises more of the windy way than of the calm way.
 """
 
 
@@ -72,6 +84,7 @@ class Settings:
         guidance_scale: factor on the gradient of the guide.
         uncertainty_scale: sampling steps by which a token lags behind the one before it.
         sampling_steps: denoising steps of each token.
+        training_seeds: one network is trained from each.
         model: its plans are as long as an episode.
     """
 
@@ -82,9 +95,10 @@ class Settings:
     promised_steps: tuple[int, ...] = (1, 2, 3, 8)
     demonstrations: int = 600
     promised: int = 100
-    guidance_scale: float = 0.5
+    guidance_scale: float = 1.0
     uncertainty_scale: float = 2.0
     sampling_steps: int = 12
+    training_seeds: tuple[int, ...] = TRAINING_SEEDS
     model: ModelConfig = MODEL
 
     @property
@@ -101,7 +115,7 @@ class Settings:
 
 
 FULL = Settings(training_steps=2500, episodes=100, futures=(1, 2, 4, 8, 16))
-QUICK = Settings(training_steps=800, episodes=20, futures=(1, 4), promised=20)
+QUICK = Settings(training_steps=800, episodes=20, futures=(1, 4), promised=20, training_seeds=TRAINING_SEEDS[:1])
 
 
 def study(settings: Settings, run: Run) -> Findings:
@@ -113,27 +127,32 @@ def study(settings: Settings, run: Run) -> Findings:
         long_ways=1.0,
         ema_decay=EMA_DECAY,
         rows=None,
-        seed=TRAINING_SEEDS[0],
     )
     recipe = Recipe(LAYOUT.name, settings.model, training)
-    model = small_model(recipe, generate(settings.demonstrations, training.seed), run, "gust-maze")
-    rows = [_row(model, None, 1, 1, settings, run)]
+    data = partial(generate, settings.demonstrations)
+    models = small_models(recipe, data, run, "gust-maze", settings.training_seeds)
+    rows = [_row(models, None, 1, 1, settings, run)]
     for steps in settings.future_steps:
-        rows += [_row(model, "goal_distance", steps, number, settings, run) for number in settings.futures]
-    shown = Promises.of(model, generate(settings.promised, run.seed), settings, run.seed)
+        rows += [_row(models, "goal_distance", steps, number, settings, run) for number in settings.futures]
+    shown = Promises.of(models[0], generate(settings.promised, run.seed), settings, run.seed)
     tables = {"Score over the number of futures": rows, "What each way promises at the fork": shown.rows()}
-    return Findings(tables, {"futures": futures_figure(rows, shown, settings)}, EXPLANATION)
+    figures = {"futures": futures_figure(rows, shown, settings)}
+    return Findings(tables, figures, EXPLANATION, len(settings.training_seeds))
 
 
 def _row(
-    model: DiffusionForcing, guide: str | None, future_steps: int, number: int, settings: Settings, run: Run
+    models: list[DiffusionForcing], guide: str | None, future_steps: int, number: int, settings: Settings, run: Run
 ) -> Row:
+    """Return the scores of networks from different training seeds, each in episodes of its own."""
     own = {"guidance_scale": settings.guidance_scale, "num_futures": number, "future_steps": future_steps}
-    agent = DFPlanner(model, PlannerConfig(guide=guide, **own, **settings.planner))
+    config = PlannerConfig(guide=guide, **own, **settings.planner)
     label = "no guide" if guide is None else f"{future_steps} future steps, N = {number}"
-    found = cross(agent, settings.episodes, run.seed, settings.model.horizon, label)
+    found = [
+        cross(DFPlanner(model, config), settings.episodes, run.seed + training, settings.model.horizon, label)
+        for training, model in enumerate(models)
+    ]
     named = {"future steps": future_steps, "N": number} if guide else {"future steps": "-", "N": "-"}
-    return {"guide": guide or "none"} | named | found.row()
+    return {"guide": guide or "none"} | named | crossings_row(found)
 
 
 @dataclass(frozen=True, eq=False)

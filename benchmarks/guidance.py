@@ -93,7 +93,7 @@ QUICK = Settings(
 EXPLANATION = """
 The shipped checkpoints with the goal token masked at the last level. *The preset* is the agent `planner` of
 `dfplan-bench`: guidance along the cost to go that the recording knows, a row's shift at most one standard deviation of
-the data, a zig-zag of six steps per token, plans of 120 steps made anew every 10 steps, and of four candidates the one
+the data, a zig-zag of five steps per token, plans of 120 steps made anew every 10 steps, and of four candidates the one
 that has least to go. Every other row changes what it says and nothing else; rows of one maze have the same starts. The
 tables of scales and of futures have one candidate.
 

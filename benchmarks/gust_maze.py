@@ -5,7 +5,7 @@ carried over the walls to one of two closed hollows; a coin decides which. The g
 hollows, so the mean of the two outcomes is the goal, and neither outcome is. The long way is calm and arrives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfplan.benchmarks.ablation import Row
 from dfplan.benchmarks.evaluation import Agent, episode_seeds
-from dfplan.benchmarks.statistics import bootstrap, proportion
+from dfplan.benchmarks.statistics import bootstrap, over_trainings, proportion
 from dfplan.envs.controller import WaypointController
 from dfplan.envs.demonstrations import COLUMNS, DATASET_NOISE, Dataset
 from dfplan.envs.layouts import Layout
@@ -171,13 +171,19 @@ class Crossing:
         """Which episodes end at the goal."""
         return is_success(self.paths[:, -1], GOAL[None])
 
-    def row(self) -> Row:
-        """Return the agent's columns of the table."""
-        return {
-            "success": proportion(self.succeeded),
-            "carried off": proportion(self.hollow >= 0),
-            "mean distance to the goal": bootstrap(distance_to_goal(self.paths[:, 1:], GOAL[None, None]).mean(axis=1)),
-        }
+    @property
+    def mean_distances(self) -> Float[np.ndarray, " episode"]:
+        """The distance to the goal, averaged over the steps of each episode, environment units."""
+        return distance_to_goal(self.paths[:, 1:], GOAL[None, None]).mean(axis=1)
+
+
+def crossings_row(crossings: Sequence[Crossing]) -> Row:
+    """Return the columns of an agent whose network was trained several times, with one crossing for each training."""
+    return {
+        "success": over_trainings([one.succeeded for one in crossings], proportion),
+        "carried off": over_trainings([one.hollow >= 0 for one in crossings], proportion),
+        "mean distance to the goal": over_trainings([one.mean_distances for one in crossings], bootstrap),
+    }
 
 
 def cross(agent: Agent, episodes: int, seed: int, num_steps: int, label: str = "") -> Crossing:

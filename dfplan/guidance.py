@@ -19,7 +19,7 @@ from dfplan.tokens import Trajectories
 Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
 
 SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance saturates
-HOLD_REACH = 20.0  # steps at full speed from the goal, over which the pull to stay there fades
+HOLD_REACH = 10.0  # steps at full speed from the goal, over which the pull to stay fades; not across a wall
 
 
 def cost_to_go(field: CostField) -> Guide:
