@@ -24,12 +24,14 @@ CELL = 5.0  # side of a grid cell, in steps at full speed; a move that is longer
 FEWEST_MOVES = 2  # recorded moves from cell to cell that make an edge
 GOAL_LANDMARKS = 3  # nearest landmarks, from which a goal is reached in a straight line
 NEIGHBOURS = 8  # nearest landmarks, between which costs are interpolated
+REACH = 2 * CELL  # steps by which a neighbour may be farther than the nearest: others may stand behind a wall
 TEMPERATURE = CELL / 2  # of the soft minimum over neighbours, in steps
 ROUNDING = CELL  # steps; a distance d is rounded off to √(d² + ROUNDING²) − ROUNDING, which is smooth at 0
 # What speaks against believing a planned path, in steps for each step of it.
 OFF_RECORDING_WEIGHT = 5.0  # for each step of distance, beyond one cell, from the nearest landmark
 JUMP_WEIGHT = 20.0  # for each step by which a move is longer than ``LONGEST_MOVE``
 LONGEST_MOVE = 1.5  # steps at full speed in one step, about those of a diagonal
+ROUNDING_ERROR = 1e-5  # of the chances of a landmark, which are stored as float32 and may add up to less than 1
 ACCURACY, MOST_SWEEPS = 1e-3, 100_000  # expected costs are iterated until they change by fewer steps
 
 
@@ -94,15 +96,13 @@ class CostToGo:
         """
         scaled = self.landmarks / self.stride
         different, which = torch.unique(goals.cpu(), dim=0, return_inverse=True)
-        distances = torch.cdist(different / self.stride, scaled).double()  # (goal, landmark)
+        distances = _distances(different / self.stride, scaled).double()  # (goal, landmark)
         nearest = distances.topk(min(GOAL_LANDMARKS, len(scaled)), dim=1, largest=False).indices
         direct = torch.full_like(distances, torch.inf).scatter(1, nearest, distances.gather(1, nearest)).numpy()
         costs = self._luckiest_costs(direct)
         if (self.chances > 0).any():
             costs = self._expected_costs(costs, direct)
-        highest = np.where(np.isinf(costs), -np.inf, costs).max(axis=1, keepdims=True)
-        costs = np.where(np.isinf(costs), highest, costs)
-        parts = (scaled, self.stride, torch.tensor(costs, dtype=torch.float32)[which])
+        parts = (scaled, self.stride, torch.tensor(_with_farthest(costs), dtype=torch.float32)[which])
         return CostField(goals, *(part.to(goals.device) for part in parts))
 
     def without(self, forbidden: Bool[Tensor, " landmark"]) -> "CostToGo":
@@ -126,7 +126,7 @@ class CostToGo:
         """
         path, landmarks = path / self.stride.to(path), (self.landmarks / self.stride).to(path)
         jumps = (path.diff(dim=1).norm(dim=-1) - LONGEST_MOVE).clamp_min(0)
-        off = torch.cdist(path[:, 1:], landmarks.expand(len(path), -1, -1)).amin(dim=-1)
+        off = _distances(path[:, 1:], landmarks.expand(len(path), -1, -1)).amin(dim=-1)
         return (OFF_RECORDING_WEIGHT * (off - CELL).clamp_min(0) + JUMP_WEIGHT * jumps).mean(dim=1)
 
     def _steps(self) -> Float[np.ndarray, " edge"]:
@@ -155,28 +155,55 @@ class CostToGo:
         """Return the expected costs, by value iteration (Bellman 1957) from the luckiest ones, which are lower bounds.
 
         At each departure from a landmark, chance throws the agent along one of its edges, or else it chooses the best.
+        Each goal is iterated until its own costs stay, so that they do not depend on the other goals. ``costs`` are
+        finite: what no way leads on from is as far as the farthest, and stays so.
         """
-        chances, (start, stop) = self.chances.double().numpy(), self.edges.numpy().T
-        steps, by_chance = self._steps(), chances > 0
-        thrown = np.bincount(start, chances, costs.shape[1])  # share of departures, (landmark,)
+        costs, lost = _with_farthest(costs), np.isinf(costs)
+        unfinished = np.arange(len(costs))
         for _ in range(MOST_SWEEPS):
-            through = steps + costs[:, stop]  # (batch, edge)
-            best, unlucky = direct.copy(), np.zeros_like(costs)
-            np.minimum.at(best, (slice(None), start[~by_chance]), through[:, ~by_chance])
-            np.add.at(unlucky, (slice(None), start[by_chance]), (chances * through)[:, by_chance])
-            last_costs, costs = costs, unlucky + np.where(thrown < 1, 1 - thrown, np.nan) * best
-            costs = np.where(thrown < 1, costs, unlucky)
-            if np.allclose(costs, last_costs, rtol=0, atol=ACCURACY):
+            swept = np.where(lost[unfinished], costs[unfinished], self._sweep(costs[unfinished], direct[unfinished]))
+            changed = np.abs(swept - costs[unfinished]).max(axis=1) > ACCURACY
+            costs[unfinished] = swept
+            unfinished = unfinished[changed]
+            if not len(unfinished):
                 break
         return costs
+
+    def _sweep(
+        self, costs: Float[np.ndarray, "batch landmark"], direct: Float[np.ndarray, "batch landmark"]
+    ) -> Float[np.ndarray, "batch landmark"]:
+        """Return the expected costs of one departure from each landmark, if ``costs`` are those from there on."""
+        chances, (start, stop) = self.chances.double().numpy(), self.edges.numpy().T
+        by_chance = chances > 0
+        through = self._steps() + costs[:, stop]  # (batch, edge)
+        best, unlucky = direct.copy(), np.zeros_like(costs)
+        np.minimum.at(best, (slice(None), start[~by_chance]), through[:, ~by_chance])
+        np.add.at(unlucky, (slice(None), start[by_chance]), chances[by_chance] * through[:, by_chance])
+        choice = 1 - np.bincount(start, chances, costs.shape[1])  # share of departures that are chosen, (landmark,)
+        choice = np.where(choice > ROUNDING_ERROR, choice, 0.0)
+        return unlucky + choice * np.where(choice > 0, best, 0.0)
 
 
 def _stride(moves: Float[np.ndarray, "row goal"]) -> Float[np.ndarray, " goal"]:
     """Return the full speed of each channel; a channel that never moves has one so high that it makes no difference."""
     if not len(moves) or not moves.any():
         raise InputError("nothing moves in the goal channels of the recording: it knows no cost to go.")
-    speed = np.quantile(np.abs(moves), FULL_SPEED, axis=0)
-    return np.where(speed > 0, speed, np.finfo(np.float32).max)
+    moved = [channel[channel > 0] for channel in np.abs(moves).T]  # without rests, which may be nearly all of it
+    speed = [np.quantile(channel, FULL_SPEED) if len(channel) else np.finfo(np.float32).max for channel in moved]
+    return np.array(speed)
+
+
+def _with_farthest(costs: Float[np.ndarray, "batch landmark"]) -> Float[np.ndarray, "batch landmark"]:
+    """Return costs of which those that are infinite are as high as the highest of the others."""
+    highest = np.where(np.isinf(costs), -np.inf, costs).max(axis=1, keepdims=True)
+    return np.where(np.isinf(costs), highest, costs)
+
+
+def _distances(
+    start: Float[Tensor, "*batch start goal"], stop: Float[Tensor, "*batch stop goal"]
+) -> Float[Tensor, "*batch start stop"]:
+    """Return distances without matrix products, which lose the digits of what is far from the origin."""
+    return torch.cdist(start, stop, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _chances(chosen, times, thrown, times_thrown) -> Float[np.ndarray, " edge"]:
@@ -211,8 +238,9 @@ class CostField:
         scaled = positions / self.stride
         with torch.no_grad():
             number = min(NEIGHBOURS, len(self.landmarks))
-            nearest = torch.cdist(scaled, self.landmarks.expand(len(scaled), -1, -1)).topk(number, -1, False, False)[1]
-            beyond = self.costs[:, None].expand(-1, scaled.shape[1], -1).gather(2, nearest)  # (batch, step, neighbour)
+            distances, nearest = _distances(scaled, self.landmarks.expand(len(scaled), -1, -1)).topk(number, -1, False)
+            beyond = self.costs[:, None].expand(*scaled.shape[:2], -1).gather(2, nearest)  # (batch, step, neighbour)
+            beyond = beyond.masked_fill(distances > distances[..., :1] + REACH, torch.inf)
         by_landmark = beyond + rounded_norm(scaled[:, :, None] - self.landmarks[nearest])
         straight = self.distance(positions)
         straight = torch.where(straight.detach() < 2 * CELL, straight, torch.inf)

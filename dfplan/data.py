@@ -44,9 +44,13 @@ def stream_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
 
 
 def recorded_cost_to_go(dataset: dict[str, np.ndarray], goal_dim: int) -> CostToGo:
-    """Return the cost to go that a data set knows, over the first ``goal_dim`` channels of its observations."""
+    """Return the cost to go that a data set knows, over the first ``goal_dim`` channels of its observations.
+
+    Where the data set has true states, which the observations repeat after each new goal, it is read from those.
+    """
     ends = stream_ends(dataset)
-    return CostToGo.of(true_states(dataset)[:, :goal_dim], ends == np.arange(len(ends)))
+    states = true_states(dataset) if "infos/qpos" in dataset else dataset["observations"]
+    return CostToGo.of(states[:, :goal_dim], ends == np.arange(len(ends)))
 
 
 def _next_marked(is_last: Bool[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dfplan.config import ModelConfig
+from dfplan.cost_to_go import CostToGo
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.tokens import Statistics
 
@@ -32,6 +33,23 @@ def tiny_model(tiny_config) -> DiffusionForcing:
 
 
 @pytest.fixture
+def cost_to_go() -> CostToGo:
+    """What is known of the open square from 0 to 8 by who walks all over it in steps of 0.25, back and forth."""
+    row = np.arange(0.125, 8, 0.25)
+    x, y = (axis.ravel() for axis in np.meshgrid(row, row))
+    ways = [np.stack([x, y], axis=1), np.stack([y, x], axis=1)]
+    positions = np.concatenate([way for forth in ways for way in (forth, forth[::-1])])
+    return CostToGo.of(positions, np.arange(1, len(positions) + 1) % len(row) == 0)
+
+
+@pytest.fixture
+def knowing_model(tiny_model, cost_to_go) -> DiffusionForcing:
+    """The tiny model with a cost to go."""
+    tiny_model.cost_to_go = cost_to_go
+    return tiny_model
+
+
+@pytest.fixture
 def tiny_dataset() -> dict[str, np.ndarray]:
     """Two demonstrations of 30 and 20 rows along x; row t of the first stands at x = t / 10."""
     x = np.concatenate([np.arange(30), np.arange(20)]) / 10
@@ -42,6 +60,8 @@ def tiny_dataset() -> dict[str, np.ndarray]:
         "rewards": (x > 2.5).astype(np.float32),
         "timeouts": np.zeros(50, bool),
         "infos/goal": np.repeat(np.array([[2.9, 1.0], [1.9, 1.0]], np.float32), [30, 20], axis=0),
+        "infos/qpos": observations[:, :2],
+        "infos/qvel": observations[:, 2:],
     }
 
 

@@ -2,14 +2,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
 from dfplan.agents.candidates import SELECTIONS
-from dfplan.agents.presets import DIFFUSER, FAST, MONTE_CARLO_GUIDANCE, POLICY, TEACHER_FORCING
+from dfplan.agents.presets import (
+    DIFFUSER,
+    FAST,
+    GOAL_TOKEN,
+    MONTE_CARLO_GUIDANCE,
+    POLICY,
+    TEACHER_FORCING,
+    config_for,
+)
 from dfplan.checkpoint import save_checkpoint
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
+from dfplan.guidance import goal_distance
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
 GOAL = np.array([2.0, 3.0])
@@ -36,10 +46,13 @@ def test_one_observation_gives_one_action_and_a_batch_gives_a_batch(agent):
         {"candidates": 3},
         {"candidates": 2, "selection": "arrival", "history": 2},
         {"replan_error": 1.0, "candidates": 2},
+        {"guide": "cost_to_go", "max_shift": 1.0, "schedule": "pyramid", "candidates": 2, "selection": "guide"},
+        {"guide": "goal_distance", "guidance_scale": (0.5, 2.0), "candidates": 3, "replan_error": 1.0},
         {"replan_error": 0.5, "warm_start": 0.5, "controller": "pd", "open_loop_horizon": None},
     ],
 )
-def test_an_episode_is_the_same_alone_and_beside_others(agent, settings):
+def test_an_episode_is_the_same_alone_and_beside_others(agent, cost_to_go, settings):
+    agent.model.cost_to_go = cost_to_go
     agent.config = replace(agent.config, **settings)
     observations = np.random.default_rng(0).normal(size=(3, 10, 4))
     agent.reset(goal=np.stack([GOAL, GOAL + 1, GOAL]), seed=[5, 6, 7])
@@ -122,10 +135,10 @@ def test_every_controller_acts_within_the_limits(tiny_model, controller):
     assert actions.shape == (12, 2) and (np.abs(actions) <= 1).all()
 
 
-def test_monte_carlo_guidance_changes_the_plan_and_needs_a_goal(tiny_model):
+def test_monte_carlo_guidance_changes_the_plan_and_needs_a_goal(knowing_model):
     plans = []
     for scale in (0.0, 3.0):
-        agent = DFPlanner(tiny_model, PlannerConfig(**(MONTE_CARLO_GUIDANCE | {"guidance_scale": scale})))
+        agent = DFPlanner(knowing_model, PlannerConfig(**(MONTE_CARLO_GUIDANCE | {"guidance_scale": scale})))
         agent.reset(goal=GOAL, seed=0)
         plans.append(agent.plan(START).observations)
     assert not np.allclose(*plans)
@@ -189,6 +202,8 @@ def test_a_batch_that_changes_within_an_episode_is_refused(agent):
         ({"warm_start": 1.5}, r"\[0, 1\]"),
         ({"warm_start": 0.0}, "above 0"),
         ({"pursuit_lookahead": 0}, "at least 1"),
+        ({"max_shift": 0.0}, "above 0 standard deviations, or None, not 0.0"),
+        ({"max_shift": float("nan")}, "above 0 standard deviations"),
     ],
 )
 def test_impossible_settings_are_answered_in_a_sentence(settings, message):
@@ -298,7 +313,7 @@ def test_of_several_candidates_the_best_is_followed_and_the_first_is_the_plan_wi
         agent = DFPlanner(tiny_model, PlannerConfig(candidates=candidates, selection=selection))
         agent.reset(goal=GOAL, seed=0)
         plans.append(agent.plan(np.stack([START]), keep_rows=True))
-    scores = [SELECTIONS[selection](plan, GOAL[None])[0] for plan in plans]
+    scores = [SELECTIONS[selection](plan, GOAL[None], None, tiny_model)[0] for plan in plans]
     assert scores == sorted(scores) and scores[-1] > scores[0]
     for plan in plans:
         assert plan.observations.shape == (1, 8, 4)
@@ -370,3 +385,77 @@ def test_a_guide_is_refused_for_plans_of_one_sampling_step(tiny_model, settings)
     agent.reset(goal=GOAL, seed=0)
     with pytest.raises(InputError, match="choose sampling_steps of 2 or more"):
         agent.act(START)
+
+
+def test_a_tuple_of_guides_steers_like_the_sum_of_them(tiny_model):
+    def upwards(plan):
+        return plan.observations[..., 1].sum(dim=1)
+
+    def both(plan):
+        return upwards(plan) + goal_distance(torch.tensor(GOAL[None], dtype=torch.float32))(plan)
+
+    plans = []
+    for guide in (("goal_distance", upwards), both, upwards):
+        agent = DFPlanner(tiny_model, PlannerConfig(guide=guide))
+        agent.reset(goal=GOAL, seed=0)
+        plans.append(agent.plan(START).observations)
+    np.testing.assert_allclose(plans[0], plans[1], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(plans[0], plans[2], atol=0.01)
+
+
+def test_the_cost_to_go_draws_the_plan_to_the_goal(knowing_model):
+    distances = []
+    for scale in (0.0, 1.0):
+        agent = DFPlanner(knowing_model, config_for(knowing_model, "recorded", guidance_scale=scale))
+        agent.reset(goal=GOAL, seed=0)
+        distances.append(np.linalg.norm(agent.plan(np.stack([START] * 8)).observations[..., :2] - GOAL, axis=-1).mean())
+    assert distances[1] < distances[0] - 0.3
+
+
+@pytest.mark.parametrize("settings", [{}, {"candidates": 2, "selection": "guide"}])
+def test_the_cost_to_go_is_asked_for_in_a_sentence_where_the_model_holds_none_or_there_is_no_goal(
+    tiny_model, cost_to_go, settings
+):
+    for known, goal in ((None, GOAL), (cost_to_go, None)):
+        tiny_model.cost_to_go = known
+        agent = DFPlanner(tiny_model, PlannerConfig(guide="cost_to_go", **settings))
+        agent.reset(goal=goal, seed=0)
+        with pytest.raises(InputError, match=r"cost to go|'cost_to_go'") as error:
+            agent.act(START)
+        assert str(error.value).count(". ") == 0 and str(error.value).endswith(".")
+    agent.reset(goal=GOAL, seed=0)
+    assert np.isfinite(agent.act(START)).all()
+
+
+def test_the_candidates_of_several_scales_are_the_plans_of_each_scale(tiny_model):
+    """Of two candidates (a, b) the better one is followed; with scales (0, 5) and (5, 0) each has both scales once."""
+
+    def score(scales, candidates=2):
+        settings = {"guidance_scale": scales, "candidates": candidates, "selection": "arrival"}
+        agent = DFPlanner(tiny_model, PlannerConfig(guide="goal_distance", **settings))
+        agent.reset(goal=GOAL, seed=0)
+        return SELECTIONS["arrival"](agent.plan(np.stack([START])), GOAL[None], None, tiny_model)[0]
+
+    unguided, guided, mixed, reverse = score(0.0), score(5.0), score((0.0, 5.0)), score((5.0, 0.0))
+    assert len({unguided, guided, mixed, reverse}) > 1
+    assert max(mixed, reverse) == pytest.approx(max(unguided, guided), rel=1e-5)
+    assert score((0.0, 5.0), candidates=1) == pytest.approx(score(0.0, candidates=1), rel=1e-5)
+
+
+def test_several_scales_need_a_goal(tiny_model):
+    agent = DFPlanner(tiny_model, PlannerConfig(guide=lambda plan: plan.rewards.sum(dim=1), guidance_scale=(1.0, 2.0)))
+    agent.reset(seed=0)
+    with pytest.raises(InputError, match="several guidance scales"):
+        agent.act(START)
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_an_agent_is_loaded_with_the_settings_that_suit_its_checkpoint(tiny_model, cost_to_go, tmp_path, knows):
+    tiny_model.cost_to_go = cost_to_go if knows else None
+    save_checkpoint(tmp_path / "x.safetensors", tiny_model, {"demonstrations": "recorded"})
+    agent = DFPlanner.load(tmp_path / "x.safetensors", device="cpu")
+    assert agent.config == config_for(tiny_model, "recorded") and agent.config.guide == (
+        "cost_to_go" if knows else None
+    )
+    own = DFPlanner.load(tmp_path / "x.safetensors", device="cpu", **GOAL_TOKEN)
+    assert own.config.guide is None and own.config.goal_token

@@ -34,6 +34,7 @@ def test_an_unknown_agent_is_answered_with_near_ones():
 def test_every_promised_agent_is_in_the_table():
     assert set(CONTENDERS) == {
         "planner",
+        "planner-goal-token",
         "policy",
         "planner-mcg",
         "teacher-forcing",

@@ -59,9 +59,11 @@ def test_a_line_that_falls_is_called_flat_and_tells_no_share(tiny_model):
     assert "too noisily" in speed_scaling._bound(falling, falling, DFPlanner(tiny_model))
 
 
-def test_every_sweep_of_the_agents_settings_has_a_table_a_line_and_a_panel(tiny_model, tmp_path, monkeypatch):
+def test_every_sweep_of_the_agents_settings_has_a_table_a_line_and_a_panel(knowing_model, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "PRODUCT_SIZES", {"cpu": (4,)})
-    monkeypatch.setattr(DFPlanner, "load", lambda name, device: DFPlanner(tiny_model, PlannerConfig()))
+    monkeypatch.setattr(
+        DFPlanner, "load", lambda name, device, **settings: DFPlanner(knowing_model, PlannerConfig(**settings))
+    )
     findings = speed_scaling.study(SMALL, Run(seed=1, device="cpu", output=tmp_path))
     assert [row["against"] for row in findings.tables["Lines"]] == list(SWEEPS)
     lookahead = [row["lookahead"] for row in findings.tables["Against lookahead"]]

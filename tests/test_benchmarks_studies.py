@@ -5,6 +5,9 @@ from dataclasses import fields, replace
 import pytest
 from matplotlib.figure import Figure
 
+from dfplan.agents import planner
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.presets import COST_TO_GO
 from dfplan.benchmarks import (
     backbones,
     controllers,
@@ -19,13 +22,18 @@ from dfplan.benchmarks import (
 )
 from dfplan.benchmarks.ablation import Run, markdown_table
 from dfplan.benchmarks.statistics import Estimate
-from dfplan.checkpoint import find_checkpoint
+from dfplan.checkpoint import find_checkpoint, load_checkpoint
 from dfplan.config import RECIPES
+from dfplan.data import recorded_cost_to_go
+from dfplan.envs.demonstrations import generate
+from dfplan.envs.layouts import maze_name
 
 STUDIES = {
     policy_vs_planner: policy_vs_planner.Settings(mazes=("umaze",), episodes=2, lookaheads=(1,)),
     schedules: schedules.Settings(("umaze",), episodes=2, guided_episodes=1, schedules=("pyramid 0.3", "trapezoid 1")),
-    guidance: guidance.Settings(("umaze",), ("random",), 1, futures=(1, 2, 3), scales=(3.0,), repeats=3),
+    guidance: guidance.Settings(
+        ("umaze",), 1, ideas=("1 candidate",), futures=((2, 1), (3, 1)), scales=(0.1,), repeats=3
+    ),
     schemes: schemes.Settings(
         ("umaze",),
         episodes=2,
@@ -50,8 +58,22 @@ STUDIES = {
 }
 
 
+def knowing(path, device="cpu"):
+    """Load a checkpoint; if it holds no cost to go, give it that of a small recording of its maze."""
+    model, info = load_checkpoint(path, device)
+    if model.cost_to_go is None:
+        recording = generate(maze_name(info["env_id"]), rows=3000, seed=0)
+        model.cost_to_go = recorded_cost_to_go(recording, model.config.goal_dim)
+    return model, info
+
+
 @pytest.mark.parametrize(("module", "settings"), STUDIES.items(), ids=[module.__name__ for module in STUDIES])
 def test_every_study_finds_scores_with_intervals_and_episodes_and_draws_them(module, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "load_checkpoint", knowing)
+    for guided in (COST_TO_GO, guidance.ONE, schedules.GUIDED):  # few and cheap plans
+        monkeypatch.setitem(guided, "sampling_steps", 2)
+        monkeypatch.setitem(guided, "open_loop_horizon", 100)
+    monkeypatch.setitem(policy_vs_planner.WAYS["guided"], "sampling_steps", 2)
     monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)  # one decision; timing has its own tests
     findings = module.study(settings, Run(seed=1, device="cpu", output=tmp_path))
     for rows in findings.tables.values():
@@ -73,9 +95,10 @@ def test_an_idea_for_training_changes_the_recipe_of_the_maze_and_nothing_else():
     assert horizons == {own.model.horizon}
 
 
-def test_guidance_off_and_a_scale_twice_asked_for_are_one_contender_each():
-    settings = guidance.Settings(("umaze",), ("fixed",), 1, (1, 2), (0.8, 3.0), 3, scale=0.8, scanned_futures=2)
-    assert guidance._cases(settings) == [(1, 0.0), (1, 0.8), (2, 0.8), (2, 3.0)]
+def test_every_idea_for_guidance_is_a_change_of_the_preset():
+    preset = PlannerConfig(**COST_TO_GO)
+    configs = {idea: PlannerConfig(**(COST_TO_GO | changed)) for idea, changed in guidance.IDEAS.items()}
+    assert configs.pop(guidance.PRESET) == preset and preset not in configs.values()
 
 
 def test_the_paper_table_has_the_limit_first_and_quoted_rows_marked():

@@ -6,7 +6,8 @@ import torch
 
 from dfplan import data
 from dfplan.config import TrainingConfig
-from dfplan.data import WindowSampler, segment_ends, stream_ends, true_states
+from dfplan.cost_to_go import CostToGo
+from dfplan.data import WindowSampler, recorded_cost_to_go, segment_ends, stream_ends, true_states
 from dfplan.envs.demonstrations import generate
 from dfplan.envs.errors import InputError
 from dfplan.envs.layouts import LAYOUTS
@@ -143,3 +144,41 @@ def test_short_ways_begin_at_rows_few_steps_before_their_goals(tiny_dataset, tin
 def test_long_and_short_ways_cannot_be_more_than_all_windows():
     with pytest.raises(ValueError, match=r"long_ways=0.7 and short_ways=0.4 are more than all"):
         TrainingConfig(long_ways=0.7, short_ways=0.4)
+
+
+def test_the_cost_to_go_of_a_recording_is_that_of_its_true_positions(recording):
+    known = recorded_cost_to_go(recording, goal_dim=2)
+    states, is_last = true_states(recording), stream_ends(recording) == np.arange(2000)
+    assert is_last.sum() == 2
+    expected = CostToGo.of(states[:, :2], is_last)
+    for name, part in expected.tensors().items():
+        assert torch.equal(known.tensors()[name], part)
+    repeated = CostToGo.of(recording["observations"][:, :2], is_last)  # with a row said twice after each new goal
+    assert not torch.equal(known.landmarks, repeated.landmarks)
+
+
+def test_the_cost_to_go_of_a_recording_knows_no_way_from_one_demonstrator_to_the_next():
+    """Two walk from x = 0 to 14.9 in steps of 0.1; what is not marked as a break looks as if they had been thrown."""
+    states = np.zeros((300, 4), np.float32)
+    states[:, 0] = np.arange(300) % 150 / 10
+    for is_marked, num_thrown in ((False, 1), (True, 0)):
+        timeouts = (np.arange(300) == 149) & is_marked
+        columns = {"observations": states, "infos/qpos": states[:, :2], "infos/qvel": states[:, 2:]}
+        known = recorded_cost_to_go(columns | {"timeouts": timeouts}, goal_dim=2)
+        assert (known.chances > 0).sum() == num_thrown and (known.chances == 0).sum() > 20
+
+
+def test_the_cost_to_go_of_a_maze_leads_around_its_wall():
+    """In the umaze there is a wall between (3, 1) and (1, 1), and the way round it is 6 long: 120 steps of 0.05."""
+    known = recorded_cost_to_go(generate("umaze", rows=10_000, seed=3), goal_dim=2)
+    way = torch.tensor([[3.0, 1.0], [3.0, 2.0], [3.0, 3.0], [2.0, 3.0], [1.0, 3.0], [1.0, 2.0], [1.0, 1.0]])
+    for there in (way, way.flip(0)):
+        costs = known.to_goals(there[-1:])(there[None])[0]
+        assert (costs.diff() < -10).all() and costs[0].item() == pytest.approx(120, abs=20)
+
+
+def test_the_cost_to_go_of_a_data_set_without_true_states_is_that_of_its_observations(recording):
+    without = {name: column for name, column in recording.items() if name not in ("infos/qpos", "infos/qvel")}
+    known, ends = recorded_cost_to_go(without, goal_dim=2), stream_ends(recording)
+    expected = CostToGo.of(recording["observations"][:, :2], ends == np.arange(2000))
+    assert all(torch.equal(part, known.tensors()[name]) for name, part in expected.tensors().items())

@@ -1,7 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from dfplan import guidance
+from dfplan.cost_to_go import ROUNDING, CostToGo
+from dfplan.envs.errors import InputError
+from dfplan.guidance import HOLD_REACH
 from dfplan.tokens import Trajectories
 
 
@@ -15,46 +19,131 @@ TWO_STEPS = [[[3.0, 4.0], [0.0, 1.0]]]  # distances 5 and 1 from the origin
 ORIGIN = torch.zeros(1, 2)
 
 
-def test_goal_distance_sums_the_distances_of_all_steps_per_token():
-    score = guidance.goal_distance(ORIGIN, frame_stack=2)(plan(TWO_STEPS))
-    assert score.tolist() == pytest.approx([-3.0])
+def test_goal_distance_sums_the_distances_of_all_steps():
+    score = guidance.goal_distance(ORIGIN)(plan(TWO_STEPS))
+    assert score.tolist() == pytest.approx([-6.0])
 
 
 def test_the_squashed_distance_is_the_distance_near_the_goal_and_two_far_away():
-    near, far = (guidance.squashed_goal_distance(ORIGIN, 1)(plan([[[x, 0.0]]])) for x in (0.01, 100.0))
+    near, far = (guidance.squashed_goal_distance(ORIGIN)(plan([[[x, 0.0]]])) for x in (0.01, 100.0))
     assert near.item() == pytest.approx(-0.01, abs=1e-3) and far.item() == pytest.approx(-2.0)
 
 
 def test_predicted_return_discounts_by_the_step():
-    score = guidance.predicted_return(frame_stack=1, discount=0.5)(plan(TWO_STEPS, rewards=[[1.0, 1.0]]))
+    score = guidance.predicted_return(discount=0.5)(plan(TWO_STEPS, rewards=[[1.0, 1.0]]))
     assert score.tolist() == [1.5]
 
 
 def test_keep_out_charges_the_depth_inside_the_disc_only():
-    score = guidance.keep_out(torch.tensor([3.0, 4.0]), radius=2.0, frame_stack=1)
+    score = guidance.KeepOut((3.0, 4.0), radius=2.0)
     assert score(plan(TWO_STEPS)).item() == pytest.approx(-1.0, abs=1e-3)
     assert score(plan([[[3.0, 5.0], [9.0, 9.0]]])).item() == pytest.approx(-0.5, abs=1e-3)
 
 
 def test_guides_add_up_with_their_weights():
-    near, gain = guidance.goal_distance(ORIGIN, 1), guidance.predicted_return(1)
-    both = guidance.weighted_sum([near, gain], [1.0, 10.0])
+    near, gain = guidance.goal_distance(ORIGIN), guidance.predicted_return(weight=10.0)
+    both = guidance.sum_of(near, gain)
     assert both(plan(TWO_STEPS, rewards=[[0.0, 1.0]])).item() == pytest.approx(-6 + 10)
-    with pytest.raises(ValueError, match="2 guides need as many weights, not 1"):
-        guidance.weighted_sum([near, gain], [1.0])
+    assert guidance.sum_of(near)(plan(TWO_STEPS)).item() == near(plan(TWO_STEPS)).item()
 
 
 def test_each_plan_has_a_score_of_its_own():
     positions = torch.randn(5, 3, 2)
     goals = torch.randn(5, 2)
-    together = guidance.goal_distance(goals, 1)(plan(positions.tolist()))
-    alone = guidance.goal_distance(goals[3:4], 1)(plan(positions[3:4].tolist()))
+    together = guidance.goal_distance(goals)(plan(positions.tolist()))
+    alone = guidance.goal_distance(goals[3:4])(plan(positions[3:4].tolist()))
     torch.testing.assert_close(together[3:4], alone)
 
 
 def test_the_gradient_is_finite_at_the_goal_itself():
     observations = torch.zeros(1, 1, 4, requires_grad=True)
-    guidance.goal_distance(ORIGIN, 1)(
-        Trajectories(observations, torch.zeros(1, 1, 2), torch.zeros(1, 1))
-    ).sum().backward()
+    at_the_goal = Trajectories(observations, torch.zeros(1, 1, 2), torch.zeros(1, 1))
+    guidance.goal_distance(ORIGIN)(at_the_goal).sum().backward()
     assert observations.grad.tolist() == [[[0.0] * 4]]
+
+
+def corridor(unit=1.0):
+    """The cost to go of a corridor from 0 to 100 steps that is walked there and back."""
+    there = unit * np.arange(0.5, 100)[:, None]
+    ways = [there, there[::-1]] * 2
+    return CostToGo.of(np.concatenate(ways), np.arange(1, 401) % 100 == 0)
+
+
+def at(*positions, unit=1.0):
+    """One plan through positions on a line."""
+    observations = unit * torch.tensor(positions)[None, :, None].expand(-1, -1, 4)
+    return Trajectories(observations, torch.zeros(1, len(positions), 2), torch.zeros(1, len(positions)))
+
+
+def test_the_cost_to_go_guide_charges_each_step_for_its_cost_and_for_its_distance_near_the_goal():
+    field = corridor().to_goals(torch.tensor([[12.5]]))
+    score = guidance.cost_to_go(field)
+    costs = [field(torch.tensor([[[x]]])).item() for x in (12.5, 92.5, 62.5)]
+    assert score(at(12.5)).item() == pytest.approx(-costs[0])
+    rounded = [(distance**2 + ROUNDING**2) ** 0.5 - ROUNDING for distance in (80, 50)]
+    hold = [2 * HOLD_REACH * np.tanh(distance / HOLD_REACH) for distance in rounded]
+    assert score(at(92.5)).item() == pytest.approx(-(costs[1] + hold[0]), rel=1e-5)
+    assert score(at(12.5, 92.5, 62.5)).item() == pytest.approx(-sum([*costs, *hold]), rel=1e-5)
+    assert hold[1] == pytest.approx(2 * HOLD_REACH, rel=0.03), "far from the goal it no longer pulls"
+
+
+def test_the_cost_to_go_guide_likes_a_plan_that_gets_there_sooner_and_stays():
+    score = guidance.cost_to_go(corridor().to_goals(torch.tensor([[12.5]])))
+    soon, late, past = at(22.5, 17.5, 12.5, 12.5), at(32.5, 27.5, 22.5, 12.5), at(22.5, 12.5, 2.5, 7.5)
+    assert score(soon) > score(past) and score(soon) > score(late)
+
+
+def test_the_score_of_the_cost_to_go_guide_does_not_depend_on_the_unit_of_the_world():
+    scores = [
+        guidance.cost_to_go(corridor(unit).to_goals(torch.tensor([[12.5 * unit]])))(at(30.0, 14.0, unit=unit))
+        for unit in (1.0, 0.25)
+    ]
+    torch.testing.assert_close(*scores)
+
+
+def test_the_cost_to_go_guide_scores_each_plan_by_its_own_goal_and_reads_the_position_only():
+    field = corridor().to_goals(torch.tensor([[12.5], [80.0]]))
+    observations = torch.rand(2, 3, 4) * 90
+    together = guidance.cost_to_go(field)(Trajectories(observations, torch.zeros(2, 3, 2), torch.zeros(2, 3)))
+    observations[..., 1:] = 7.0
+    alone = guidance.cost_to_go(corridor().to_goals(torch.tensor([[80.0]])))
+    own = Trajectories(observations[1:], torch.zeros(1, 3, 2), torch.zeros(1, 3))
+    torch.testing.assert_close(together[1:], alone(own))
+
+
+def test_keep_out_is_charged_by_its_weight():
+    score = guidance.KeepOut((3.0, 4.0), radius=2.0, weight=10.0)
+    assert score(plan([[[3.0, 5.0], [3.0, 4.0], [9.0, 9.0]]])).item() == pytest.approx(-15.0, abs=1e-2)
+
+
+def test_a_way_point_is_charged_for_the_nearest_step_alone_times_its_weight():
+    observations = torch.tensor([[[3.0, 4.0, 0, 0], [0.0, 2.0, 0, 0]]], requires_grad=True)
+    score = guidance.way_point((0.0, 0.0), weight=3.0)(
+        Trajectories(observations, torch.zeros(1, 2, 2), torch.zeros(1, 2))
+    )
+    assert score.tolist() == pytest.approx([-6.0])
+    score.sum().backward()
+    torch.testing.assert_close(observations.grad[0], torch.tensor([[0.0] * 4, [0.0, -3.0, 0, 0]]))
+
+
+def test_a_speed_limit_charges_the_speed_above_it_in_the_channels_of_the_velocity():
+    observations = torch.tensor([[[9.0, 9.0, 3.0, 4.0], [9.0, 9.0, 0.0, 1.0], [9.0, 9.0, 0.0, 0.0]]])
+    still = torch.zeros(1, 3, 2), torch.zeros(1, 3)
+    charged = guidance.speed_limit(2.0, slice(2, 4), weight=10.0)(Trajectories(observations, *still))
+    assert charged.tolist() == pytest.approx([-30.0])
+    assert guidance.speed_limit(5.1, slice(2, 4))(Trajectories(observations, *still)).tolist() == [0.0]
+
+
+def test_the_gradient_of_a_speed_limit_is_finite_where_nothing_moves():
+    observations = torch.zeros(1, 2, 4, requires_grad=True)
+    still = Trajectories(observations, torch.zeros(1, 2, 2), torch.zeros(1, 2))
+    guidance.speed_limit(0.0, slice(2, 4))(still).sum().backward()
+    assert torch.isfinite(observations.grad).all()
+
+
+def test_a_disc_holds_what_is_nearer_to_its_centre_than_its_radius_which_must_be_above_zero():
+    disc = guidance.KeepOut((3.0, 4.0), radius=2.0)
+    points = torch.tensor([[3.0, 4.0], [3.0, 5.9], [3.0, 6.1], [0.0, 0.0]])
+    assert disc.holds(points).tolist() == [True, True, False, False]
+    with pytest.raises(InputError, match=r"must be above 0, not 0"):
+        guidance.KeepOut((0.0, 0.0), radius=0.0)

@@ -69,7 +69,7 @@ def times_run(model):
 @pytest.mark.parametrize(("num_futures", "future_steps"), [(None, 1), (1, 1), (2, 1), (2, 3)])
 def test_a_plan_with_memory_is_the_plan_without(model, num_futures, future_steps, goal_strength):
     tokens, matrix = sequences(model), scheduled(model, uncertainty_scale=0.5)
-    guide = None if num_futures is None else goal_distance(torch.ones(2, 2), 2)
+    guide = None if num_futures is None else goal_distance(torch.ones(2, 2))
     futures = {"num_futures": num_futures or 1, "future_steps": future_steps}
     guidance = Guidance(guide, scale=3.0, **futures, goal_strength=goal_strength)
     without = sample(forgetful(model), tokens, matrix, streams(), guidance)
@@ -112,7 +112,7 @@ def test_whoever_asks_for_the_whole_plan_has_the_later_tokens_looked_at_too(mode
     sample(model, tokens, matrix, [], on_row=lambda x0, levels: None)
     assert seen == to_the_end
     seen.clear()
-    sample(model, tokens, matrix, streams(), Guidance(goal_distance(torch.ones(2, 2), 2)))
+    sample(model, tokens, matrix, streams(), Guidance(goal_distance(torch.ones(2, 2))))
     assert seen == to_the_end
 
 

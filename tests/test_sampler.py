@@ -3,11 +3,13 @@ import torch
 
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
-from dfplan.guidance import goal_distance, weighted_sum
+from dfplan.guidance import goal_distance
 from dfplan.noise import SOLVERS, alpha_bar_table
 from dfplan.sampler import (
     Guidance,
     InPainting,
+    _score,
+    _shift,
     about_to_be_committed,
     draw_futures,
     monte_carlo_gradient,
@@ -89,7 +91,9 @@ def test_guiding_a_gaussian_by_a_linear_score_gives_its_exact_tilt(tiny_model, s
     """p(x) exp(s a x) of N(m, v) is N(m + s a v, v): the mean moves, the variance stays."""
     tiny_model.alpha_bar = alpha_bar_table("cosine", 100)
     model = Gaussian(tiny_model, mean=2.0, std=0.5)
-    slope = 3.0 / model.codec.std[0].item()  # of the score in environment units: 3 in normalised ones
+    slope = (
+        3.0 * model.config.frame_stack / model.codec.std[0].item()
+    )  # a token's score has slope 3 in normalised units
 
     def score(plan):
         return slope * plan.observations[..., 0].sum(dim=1)
@@ -125,7 +129,7 @@ def test_a_plan_is_guided_the_same_alone_and_in_a_batch(tiny_model, num_futures)
     goals = torch.randn(5, 2)
 
     def guided(rows):
-        guidance = Guidance(goal_distance(goals[rows], 2), scale=2.0, num_futures=num_futures)
+        guidance = Guidance(goal_distance(goals[rows]), scale=2.0, num_futures=num_futures)
         return sample(tiny_model, tokens[rows], matrix, [generators(5)[row] for row in range(5)[rows]], guidance)
 
     torch.testing.assert_close(guided(slice(0, 5))[3:4], guided(slice(3, 4)), rtol=1e-4, atol=1e-5)
@@ -137,7 +141,7 @@ def test_guidance_draws_the_plan_to_the_goal(tiny_model):
     goal = torch.tensor([[9.0, 9.0]]).expand(50, 2)
     distances = []
     for scale in (0.0, 1.0, 3.0):
-        planned = sample(model, tokens, matrix, generators(50), Guidance(goal_distance(goal, 2), scale))
+        planned = sample(model, tokens, matrix, generators(50), Guidance(goal_distance(goal), scale))
         positions = model.codec.decode(planned[:, FIRST_PLANNED:]).observations[..., :2]
         distances.append((positions - goal[:, None]).norm(dim=-1).mean().item())
     assert distances[0] > distances[1] + 0.3 > distances[2] + 0.6
@@ -145,20 +149,21 @@ def test_guidance_draws_the_plan_to_the_goal(tiny_model):
 
 def test_guidance_of_scale_zero_changes_nothing(tiny_model):
     tokens, matrix = first_row(tiny_model)
-    guidance = Guidance(goal_distance(torch.zeros(2, 2), 2), scale=0.0)
+    guidance = Guidance(goal_distance(torch.zeros(2, 2)), scale=0.0)
     plain, guided = sample(tiny_model, tokens, matrix, []), sample(tiny_model, tokens, matrix, [], guidance)
     torch.testing.assert_close(plain, guided)
 
 
 def test_the_gradient_of_one_future_is_the_gradient_of_the_guide_through_the_network(tiny_model):
     tokens, matrix = first_row(tiny_model)
-    levels, guide = matrix[5], goal_distance(torch.zeros(2, 2), 2)
+    levels, guide = matrix[5], goal_distance(torch.zeros(2, 2))
     gradient = monte_carlo_gradient(tiny_model, *foreseen(tiny_model, tokens, levels), levels, Guidance(guide), [])
     nudge = torch.zeros_like(tokens)
     nudge[0, 3, 1] = 1e-2
 
     def score(tokens):
-        return guide(tiny_model.codec.decode(predict(tiny_model, tokens, levels)[0][:, FIRST_PLANNED:]))[0]
+        plan = tiny_model.codec.decode(predict(tiny_model, tokens, levels)[0][:, FIRST_PLANNED:])
+        return guide(plan)[0] / tiny_model.config.frame_stack
 
     slope = (score(tokens + nudge) - score(tokens - nudge)) / 2e-2
     assert gradient[0, 3, 1].item() == pytest.approx(slope.item(), rel=0.02, abs=1e-4)
@@ -185,18 +190,18 @@ def test_a_guide_scores_clean_tokens_as_they_are_and_not_what_the_network_says_o
 def test_a_guide_is_refused_where_tokens_go_from_noise_to_clean_in_one_step(tiny_model, schedule):
     tokens, matrix = first_row(tiny_model, schedule=schedule, steps=1)
     with pytest.raises(InputError, match="4 of the planned tokens go from noise to clean in one step"):
-        sample(tiny_model, tokens, matrix, generators(2), Guidance(goal_distance(torch.zeros(2, 2), 2)))
+        sample(tiny_model, tokens, matrix, generators(2), Guidance(goal_distance(torch.zeros(2, 2))))
     beyond = torch.full((len(matrix), 1), 100)  # a token that stays masked is no part of the plan
     longer = torch.cat([matrix[:, :5], beyond], dim=1).repeat_interleave(2, dim=0)
     longer[1, 2:5] = 50
-    sample(tiny_model, tokens, longer[:3], generators(2), Guidance(goal_distance(torch.zeros(2, 2), 2)))
+    sample(tiny_model, tokens, longer[:3], generators(2), Guidance(goal_distance(torch.zeros(2, 2))))
 
 
 def test_the_variance_of_the_monte_carlo_gradient_falls_like_one_over_the_number_of_futures(tiny_model):
     repeats = 400
     tokens, matrix = first_row(tiny_model, batch=1)
     tokens, levels = tokens.expand(repeats, -1, -1), matrix[3]  # the first token is about to be committed, others not
-    guide = weighted_sum([goal_distance(torch.zeros(1, 2), 2)], [1.0])
+    guide = goal_distance(torch.zeros(1, 2))
 
     def variance(num_futures):
         guidance, foresight = Guidance(guide, num_futures=num_futures), foreseen(tiny_model, tokens, levels)
@@ -313,7 +318,7 @@ def test_known_tokens_are_in_no_future_redrawn_nor_taken_for_the_ones_about_to_b
 
 def test_tokens_that_are_not_about_to_be_committed_have_the_plain_gradient(tiny_model):
     tokens, matrix = first_row(tiny_model, batch=1)
-    levels, guide = matrix[3], goal_distance(torch.zeros(1, 2), 2)
+    levels, guide = matrix[3], goal_distance(torch.zeros(1, 2))
     plain, averaged = (
         monte_carlo_gradient(
             tiny_model,
@@ -338,7 +343,7 @@ def in_painted(model, value):
 @pytest.mark.parametrize("schedule", ["full_sequence", "pyramid"])
 def test_what_is_painted_in_stands_in_the_plan_and_the_rest_goes_on_from_it(tiny_model, schedule):
     tokens, matrix = first_row(tiny_model, schedule=schedule)
-    guidance = Guidance(goal_distance(torch.zeros(2, 2), 2), in_painting=in_painted(tiny_model, 1.5))
+    guidance = Guidance(goal_distance(torch.zeros(2, 2)), in_painting=in_painted(tiny_model, 1.5))
     plain, painted = (sample(tiny_model, tokens, matrix, generators(2), way) for way in (Guidance(), guidance))
     assert (painted[:, -1, :2] == 1.5).all() and not (plain[:, -1, :2] == 1.5).any()
     assert not torch.allclose(painted[:, -2], plain[:, -2])
@@ -355,7 +360,7 @@ def test_what_is_painted_in_stands_at_the_level_of_its_token_with_the_plans_own_
 def test_doubted_history_is_inferred_but_never_guided_nor_redrawn(tiny_model):
     tokens, _ = first_row(tiny_model)
     matrix = torch.tensor([[0, 0, 40, 40, 75, 90], [0, 0, 20, 20, 50, 75]])
-    first_planned, guide = FIRST_PLANNED + 2, goal_distance(torch.full((2, 2), 50.0), 2)
+    first_planned, guide = FIRST_PLANNED + 2, goal_distance(torch.full((2, 2), 50.0))
     assert planned_at(matrix[0], first_planned).tolist() == [False] * 4 + [True] * 2
     assert about_to_be_committed(matrix[0], 100, first_planned).tolist() == [False] * 4 + [True, False]
     futures = draw_futures(tiny_model, tokens, tokens, matrix[0], Guidance(None, 1.0, 2, 1.0, 4), generators(2))
@@ -380,7 +385,7 @@ def test_the_padding_of_an_inferred_start_stays_zero(tiny_model):
 def test_a_plan_is_run_once_in_every_row_and_its_futures_in_one_batch(tiny_model, num_futures, row):
     tokens, matrix = first_row(tiny_model, schedule="full_sequence")
     seen = batches_run(tiny_model)
-    guidance = Guidance(goal_distance(torch.zeros(2, 2), 2), num_futures=num_futures)
+    guidance = Guidance(goal_distance(torch.zeros(2, 2)), num_futures=num_futures)
     sample(tiny_model, tokens, matrix, generators(2), guidance)
     assert seen == [2, *row * 3]  # pure noise is not guided
 
@@ -422,3 +427,69 @@ def test_a_misspelt_solver_is_answered_with_its_near_match(tiny_model):
     tokens, matrix = first_row(tiny_model)
     with pytest.raises(InputError, match="did you mean multistep"):
         sample(tiny_model, tokens, matrix, [], Guidance(solver="mulitstep"))
+
+
+def test_a_score_is_divided_by_the_steps_of_a_token(tiny_model):
+    """Twice the steps in a token give twice the score; the shift of a token is the same."""
+    tokens, matrix = first_row(tiny_model)
+    levels, sums = matrix[3], []
+
+    def guide(plan):
+        sums.append(plan.observations[..., 0].sum(dim=1))
+        return sums[-1]
+
+    _, x0 = foreseen(tiny_model, tokens, levels)
+    score = _score(tiny_model, x0[:, None], Guidance(guide))
+    assert tiny_model.config.frame_stack == 2
+    torch.testing.assert_close(score, sums[0].sum() / 2)
+
+
+def test_a_bound_shortens_the_shifts_of_the_tokens_that_exceed_it_and_leaves_the_others_alone(tiny_model):
+    gradient = torch.randn(2, 6, tiny_model.config.token_dim, generator=torch.Generator().manual_seed(0))
+    gradient[:, 3] *= 1e-3
+    levels = torch.tensor([0, 0, 0, 50, 60, 70])
+    free, bounded = (_shift(tiny_model, gradient, levels, Guidance(max_shift=bound)) for bound in (None, 0.1))
+    size, short = (shift.square().mean(dim=-1).sqrt() for shift in (free, bounded))
+    assert (size[:, 4:] > 0.1).all() and (size[:, 3] < 0.1).all() and (size[:, 3] > 0).all()
+    torch.testing.assert_close(short[:, 4:], torch.full((2, 2), 0.1))
+    assert torch.equal(bounded[:, :4], free[:, :4]) and not bounded[:, :3].any()
+    cosine = torch.nn.functional.cosine_similarity(free[:, 4:], bounded[:, 4:], dim=-1)
+    torch.testing.assert_close(cosine, torch.ones(2, 2))
+
+
+def test_however_strong_the_guide_a_bounded_row_moves_x0_by_no_more_than_the_bound(tiny_model):
+    tokens, matrix = first_row(tiny_model, schedule="full_sequence", steps=2)
+    last_row = matrix[1:]  # from half-way down to clean, where a plan is x0 as it was guided
+    guidance = Guidance(goal_distance(torch.full((2, 2), 50.0)), scale=1e6, max_shift=0.5)
+    plain, guided = (sample(tiny_model, tokens, last_row, generators(2), way) for way in (Guidance(), guidance))
+    shift = (guided - plain)[:, FIRST_PLANNED:].square().mean(dim=-1).sqrt()
+    torch.testing.assert_close(shift, torch.full((2, 4), 0.5), rtol=1e-3, atol=0)
+
+
+def test_a_bound_that_no_shift_reaches_changes_nothing(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    goals = torch.zeros(2, 2)
+    plans = [
+        sample(tiny_model, tokens, matrix, generators(2), Guidance(goal_distance(goals), max_shift=bound))
+        for bound in (None, 1e6)
+    ]
+    torch.testing.assert_close(*plans)
+
+
+@pytest.mark.parametrize("num_futures", [1, 3])
+def test_each_plan_is_guided_by_its_own_scale_as_it_would_be_alone(tiny_model, num_futures):
+    tokens, matrix = first_row(tiny_model, batch=3)
+    goals = torch.randn(3, 2)
+    scales = torch.tensor([0.0, 0.5, 3.0])
+
+    def guided(scale, rows=slice(None)):
+        guidance = Guidance(goal_distance(goals[rows]), scale, num_futures, max_shift=1.0)
+        return sample(tiny_model, tokens[rows], matrix, generators(3)[rows], guidance)
+
+    together = guided(scales)
+    for row in range(3):
+        alone = guided(scales[row].item(), slice(row, row + 1))
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-5)
+    unguided = sample(tiny_model, tokens, matrix, [])
+    torch.testing.assert_close(together[0], unguided[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together[1:], unguided[1:], rtol=1e-2, atol=1e-2)

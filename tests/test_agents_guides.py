@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dfplan import guidance
+from dfplan.agents import presets
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.guides import GOAL_GUIDES, make_guide
+from dfplan.envs.errors import InputError
+from dfplan.tokens import Trajectories
+
+GOALS = torch.tensor([[6.0, 6.0], [1.0, 2.0]])
+
+
+@pytest.fixture
+def plans():
+    torch.manual_seed(0)
+    return Trajectories(8 * torch.rand(2, 5, 4), torch.zeros(2, 5, 2), torch.ones(2, 5))
+
+
+def upwards(plan):
+    return plan.observations[..., 1].sum(dim=1)
+
+
+def test_every_guide_has_the_score_of_its_function_towards_the_episodes_own_goals(knowing_model, plans):
+    expected = {
+        "cost_to_go": guidance.cost_to_go(knowing_model.cost_to_go.to_goals(GOALS)),
+        "goal_distance": guidance.goal_distance(GOALS),
+        "squashed_goal_distance": guidance.squashed_goal_distance(GOALS),
+    }
+    assert expected.keys() == GOAL_GUIDES.keys()
+    for name, guide in expected.items():
+        assert torch.equal(make_guide(name, knowing_model, GOALS)(plans), guide(plans))
+
+
+def test_a_callable_is_a_guide_as_it_is_and_none_is_no_guide(tiny_model):
+    assert make_guide(upwards, tiny_model, None) is upwards
+    assert make_guide(None, tiny_model, GOALS) is None
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_the_scores_of_several_guides_are_added_up(knowing_model, plans, kind):
+    names = ("goal_distance", upwards, "cost_to_go", upwards)
+    parts = [make_guide(name, knowing_model, GOALS)(plans) for name in ("goal_distance", "cost_to_go")]
+    together = make_guide(kind(names), knowing_model, GOALS)(plans)
+    torch.testing.assert_close(together, sum(parts) + 2 * upwards(plans))
+
+
+@pytest.mark.parametrize("chosen", [*GOAL_GUIDES, (upwards, "goal_distance")])
+def test_a_guide_by_name_needs_a_goal(knowing_model, chosen):
+    with pytest.raises(InputError, match=r"the guide '\w+' needs a goal: reset\(goal=\.\.\.\)\.$"):
+        make_guide(chosen, knowing_model, None)
+
+
+def test_without_a_cost_to_go_its_guide_is_refused_in_a_sentence_that_names_others(tiny_model):
+    with pytest.raises(
+        InputError, match="holds no cost to go; train it anew, or choose guide='goal_distance'"
+    ) as error:
+        make_guide("cost_to_go", tiny_model, GOALS)
+    assert "\n" not in str(error.value)
+    assert "dfplan.agents.presets.GOAL_TOKEN" in str(error.value) and presets.GOAL_TOKEN
+
+
+def test_a_misspelt_guide_is_answered_with_its_near_match_also_among_several():
+    for guide in ("cost_too_go", (upwards, "cost_too_go")):
+        with pytest.raises(InputError, match="did you mean cost_to_go"):
+            PlannerConfig(guide=guide)
+    assert replace(PlannerConfig(), guide=(upwards, "cost_to_go")).guide == (upwards, "cost_to_go")
+
+
+def test_the_cost_to_go_leads_around_a_disc_to_keep_out_of_that_stands_beside_it(knowing_model):
+    """From (1, 4) to (7, 4), past a disc in the middle: the way round is longer for who stands behind it."""
+    goal, disc = torch.tensor([[7.0, 4.0]]), guidance.KeepOut((4.0, 4.0), 2.5, weight=0.0)
+    there = torch.tensor([[[1.0, 4.0, 0.0, 0.0]]])
+    plan = Trajectories(there, torch.zeros(1, 1, 2), torch.zeros(1, 1))
+    free, barred = (make_guide(guide, knowing_model, goal)(plan) for guide in ("cost_to_go", ("cost_to_go", disc)))
+    assert (free - barred).item() > 2

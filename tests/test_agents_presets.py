@@ -1,0 +1,87 @@
+from dataclasses import asdict, replace
+
+import pytest
+
+from dfplan.agents import presets
+from dfplan.agents.config import PlannerConfig
+from dfplan.agents.presets import (
+    BY_DEMONSTRATIONS,
+    COST_TO_GO,
+    COST_TO_GO_HORIZON,
+    DIFFUSER,
+    GOAL_TOKEN,
+    MONTE_CARLO_GUIDANCE,
+    POLICY,
+    PRESETS,
+    TEACHER_FORCING,
+    config_for,
+)
+from dfplan.envs.errors import InputError
+
+OWN_AGENTS = {"goal token": GOAL_TOKEN, "policy": POLICY, "diffuser": DIFFUSER, "teacher forcing": TEACHER_FORCING}
+
+
+@pytest.mark.parametrize("demonstrations", BY_DEMONSTRATIONS)
+def test_a_model_without_a_cost_to_go_is_told_its_goal_by_a_token(tiny_model, demonstrations):
+    config = config_for(tiny_model, demonstrations)
+    assert config == PlannerConfig(**BY_DEMONSTRATIONS[demonstrations])
+    assert config.goal_token and config.guide is None and config.horizon is None
+
+
+@pytest.mark.parametrize("demonstrations", BY_DEMONSTRATIONS)
+def test_a_model_that_holds_a_cost_to_go_is_guided_by_it_and_not_told_its_goal(knowing_model, demonstrations):
+    config = config_for(knowing_model, demonstrations)
+    assert config == PlannerConfig(**BY_DEMONSTRATIONS[demonstrations], **COST_TO_GO, horizon=8)
+    assert not config.goal_token and config.guide == "cost_to_go"
+
+
+def test_a_guided_plan_is_as_long_as_the_cost_to_go_needs_and_no_longer_than_the_model_knows(knowing_model):
+    assert config_for(knowing_model, "recorded").horizon == knowing_model.config.horizon == 8
+    knowing_model.config = replace(knowing_model.config, num_tokens=COST_TO_GO_HORIZON)  # of two steps each
+    assert config_for(knowing_model, "recorded").horizon == COST_TO_GO_HORIZON
+
+
+def test_settings_win_over_what_suits_the_model(knowing_model):
+    settings = {"guide": "goal_distance", "pursuit_lookahead": 3, "horizon": None}
+    config = config_for(knowing_model, "recorded", **settings)
+    assert {name: getattr(config, name) for name in settings} == settings
+    assert config.max_shift == COST_TO_GO["max_shift"] and config.open_loop_horizon == 20
+    with pytest.raises(InputError, match="did you mean pyramid"):
+        config_for(knowing_model, "recorded", schedule="pyramide")
+
+
+@pytest.mark.parametrize("settings", OWN_AGENTS.values(), ids=OWN_AGENTS)
+def test_an_agent_that_is_told_its_goal_decides_alike_whether_the_model_holds_a_cost_to_go_or_not(
+    tiny_model, cost_to_go, settings
+):
+    without = config_for(tiny_model, "recorded", **settings)
+    tiny_model.cost_to_go = cost_to_go
+    assert asdict(config_for(tiny_model, "recorded", **settings)) == asdict(without)
+    assert without.goal_token and without.guide is None and without.max_shift is None
+
+
+def test_the_goal_token_agent_has_the_defaults_of_the_class():
+    assert PlannerConfig(**GOAL_TOKEN) == PlannerConfig()
+    assert GOAL_TOKEN.keys() == COST_TO_GO.keys() | {"horizon"}
+
+
+def test_monte_carlo_guidance_is_the_guided_default_with_one_plan_of_several_futures():
+    default, several = PlannerConfig(**COST_TO_GO), PlannerConfig(**MONTE_CARLO_GUIDANCE)
+    assert default.num_futures == several.candidates == 1 and several.num_futures > 1
+    changed = {"candidates": default.candidates, "num_futures": 1, "future_steps": default.future_steps}
+    assert replace(several, **changed) == default
+
+
+@pytest.mark.parametrize("name", [name for name in vars(presets) if name.isupper()])
+def test_every_set_of_settings_is_one_of_the_planner(name):
+    chosen = getattr(presets, name)
+    if name in ("PRESETS", "BY_DEMONSTRATIONS"):
+        for settings in chosen.values():
+            PlannerConfig(**settings)
+    elif name != "COST_TO_GO_HORIZON":
+        PlannerConfig(**chosen)
+
+
+def test_the_fast_preset_is_told_its_goal_because_no_guide_can_move_a_plan_of_one_sampling_step(knowing_model):
+    config = config_for(knowing_model, "re-executed", **PRESETS["fast"])
+    assert config.sampling_steps == 1 and config.guide is None and config.goal_token and config.horizon == 40
