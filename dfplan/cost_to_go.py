@@ -162,7 +162,7 @@ class CostToGo:
         unfinished = np.arange(len(costs))
         for _ in range(MOST_SWEEPS):
             swept = np.where(lost[unfinished], costs[unfinished], self._sweep(costs[unfinished], direct[unfinished]))
-            changed = np.abs(swept - costs[unfinished]).max(axis=1) > ACCURACY
+            changed = ~np.isclose(swept, costs[unfinished], rtol=0, atol=ACCURACY).all(axis=1)
             costs[unfinished] = swept
             unfinished = unfinished[changed]
             if not len(unfinished):

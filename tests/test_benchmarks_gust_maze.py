@@ -17,6 +17,7 @@ from dfplan.benchmarks.gust_maze import (
     WINDY_CELL,
     GustPhysics,
     cross,
+    crossings_row,
     demonstrated_ways,
     generate,
 )
@@ -30,6 +31,7 @@ TINY = futures.Settings(
     training_steps=2,
     episodes=2,
     futures=(1, 2),
+    training_seeds=(0,),
     future_steps=(1, 2),
     promised_steps=(1, 2),
     demonstrations=4,
@@ -134,7 +136,7 @@ def test_demonstrations_have_d4rls_columns_and_depend_on_the_seed_only(demonstra
 def test_an_agent_succeeds_if_it_ends_at_the_goal_and_the_windy_way_never_does(layout, carried, success):
     found = cross(Follower(layout), episodes=6, seed=0, num_steps=280)
     assert found.paths.shape == (6, 281, 2)
-    row = found.row()
+    row = crossings_row([found])
     assert (row["carried off"].value, row["success"].value) == (carried, success)
 
 
