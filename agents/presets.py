@@ -54,7 +54,8 @@ BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40, "open_loop_horizon": 
 def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) -> PlannerConfig:
     """Return the settings that suit a model, changed by ``settings``.
 
-    A model that holds a cost to go is guided by it; any other is told its goal by a token.
+    A model of re-executed demonstrations that holds a cost to go is guided by it. Any other is told its goal by a
+    token: guided plans are as slow and as hesitant as the demonstrators were.
 
     Args:
         model: whose plans are to be followed.
@@ -65,6 +66,6 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
         InputError: if a setting cannot be used.
     """
     suited = dict(BY_DEMONSTRATIONS[demonstrations])
-    if model.cost_to_go is not None:
+    if demonstrations == "re-executed" and model.cost_to_go is not None:
         suited |= COST_TO_GO | {"horizon": min(COST_TO_GO_HORIZON, model.config.horizon)}
     return PlannerConfig(**(suited | settings))

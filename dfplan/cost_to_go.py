@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dfplan.envs.errors import InputError
 
-FULL_SPEED = 0.99  # quantile of the recorded moves of one step that counts as full speed
+FAST, FULL_SPEED = 0.9, 0.99  # quantiles of the recorded moves of one step: the second counts as full speed
 CELL = 5.0  # side of a grid cell, in steps at full speed; a move that is longer than a cell was thrown, not steered
 FEWEST_MOVES = 2  # recorded moves from cell to cell that make an edge
 GOAL_LANDMARKS = 3  # nearest landmarks, from which a goal is reached in a straight line
@@ -188,9 +188,14 @@ def _stride(moves: Float[np.ndarray, "row goal"]) -> Float[np.ndarray, " goal"]:
     """Return the full speed of each channel; a channel that never moves has one so high that it makes no difference."""
     if not len(moves) or not moves.any():
         raise InputError("nothing moves in the goal channels of the recording: it knows no cost to go.")
-    moved = [channel[channel > 0] for channel in np.abs(moves).T]  # without rests, which may be nearly all of it
-    speed = [np.quantile(channel, FULL_SPEED) if len(channel) else np.finfo(np.float32).max for channel in moved]
-    return np.array(speed)
+    return np.array([_full_speed(channel[channel > 0]) for channel in np.abs(moves).T])
+
+
+def _full_speed(moves: Float[np.ndarray, " move"]) -> float:
+    """Return the full speed in one channel, from moves above 0: rests and throws, if rare enough, do not count."""
+    if not len(moves):
+        return float(np.finfo(np.float32).max)
+    return float(np.quantile(moves[moves <= CELL * np.quantile(moves, FAST)], FULL_SPEED))
 
 
 def _with_farthest(costs: Float[np.ndarray, "batch landmark"]) -> Float[np.ndarray, "batch landmark"]:
