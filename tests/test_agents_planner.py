@@ -406,7 +406,7 @@ def test_a_tuple_of_guides_steers_like_the_sum_of_them(tiny_model):
 def test_the_cost_to_go_draws_the_plan_to_the_goal(knowing_model):
     distances = []
     for scale in (0.0, 1.0):
-        agent = DFPlanner(knowing_model, config_for(knowing_model, "recorded", guidance_scale=scale))
+        agent = DFPlanner(knowing_model, config_for(knowing_model, "re-executed", guidance_scale=scale))
         agent.reset(goal=GOAL, seed=0)
         distances.append(np.linalg.norm(agent.plan(np.stack([START] * 8)).observations[..., :2] - GOAL, axis=-1).mean())
     assert distances[1] < distances[0] - 0.3
@@ -452,10 +452,9 @@ def test_several_scales_need_a_goal(tiny_model):
 @pytest.mark.parametrize("knows", [False, True])
 def test_an_agent_is_loaded_with_the_settings_that_suit_its_checkpoint(tiny_model, cost_to_go, tmp_path, knows):
     tiny_model.cost_to_go = cost_to_go if knows else None
-    save_checkpoint(tmp_path / "x.safetensors", tiny_model, {"demonstrations": "recorded"})
+    save_checkpoint(tmp_path / "x.safetensors", tiny_model, {"demonstrations": "re-executed"})
     agent = DFPlanner.load(tmp_path / "x.safetensors", device="cpu")
-    assert agent.config == config_for(tiny_model, "recorded") and agent.config.guide == (
-        "cost_to_go" if knows else None
-    )
+    assert agent.config == config_for(tiny_model, "re-executed")
+    assert agent.config.guide == ("cost_to_go" if knows else None)
     own = DFPlanner.load(tmp_path / "x.safetensors", device="cpu", **GOAL_TOKEN)
     assert own.config.guide is None and own.config.goal_token
