@@ -106,9 +106,7 @@ class PlannerConfig:
         choose("controller", self.controller, CONTROLLERS)
         choose("selection", self.selection, SELECTIONS)
         choose("solver", self.solver, SOLVERS)
-        for guide in self.guide if isinstance(self.guide, list | tuple) else (self.guide,):
-            if isinstance(guide, str):
-                choose("guide", guide, GOAL_GUIDES)
+        self._check_guides()
         if self.max_shift is not None and not self.max_shift > 0:
             raise InputError(f"max_shift must be above 0 standard deviations, or None, not {self.max_shift}.")
         if isinstance(self.schedule, str):
@@ -136,3 +134,18 @@ class PlannerConfig:
         if self.mode == "policy" and (self.in_paint_goal or self.open_loop_horizon is None):
             raise InputError("a policy plans one token: neither in_paint_goal nor open_loop_horizon=None fits it.")
         checked_share(self.observation_level, "observation_level")
+
+    def _check_guides(self) -> None:
+        """Raise ``InputError`` for a guide that is neither a name nor callable, or scales that are no numbers."""
+        guides = self.guide if isinstance(self.guide, list | tuple) else [self.guide]
+        for guide in guides:
+            if isinstance(guide, str):
+                choose("guide", guide, GOAL_GUIDES)
+            elif not callable(guide) and not (guide is None and guide is self.guide):
+                raise InputError(f"a guide must be a name or a callable, or a tuple of them, not {guide!r}.")
+        scales = self.guidance_scale if isinstance(self.guidance_scale, list | tuple) else [self.guidance_scale]
+        if not len(guides) or not len(scales) or not all(isinstance(scale, int | float) for scale in scales):
+            raise InputError(
+                f"guide and guidance_scale need at least one guide and one number, not {self.guide!r} and "
+                f"{self.guidance_scale!r}."
+            )

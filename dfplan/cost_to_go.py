@@ -88,6 +88,14 @@ class CostToGo:
         """Return the parts by name; ``CostToGo(**tensors)`` is the same again."""
         return asdict(self)
 
+    def check(self, source: str) -> None:
+        """Raise ``InputError`` if the parts, read from ``source``, do not fit each other or hold impossible numbers."""
+        number = len(self.landmarks)
+        if not (self.landmarks.isfinite().all() and (self.stride > 0).all() and (self.chances.abs() <= 1).all()):
+            raise InputError(f"{source} holds a cost to go whose numbers are impossible; train or copy it anew.")
+        if self.edges.numel() and not (self.edges.min() >= 0 and self.edges.max() < number):
+            raise InputError(f"{source} holds a cost to go whose edges lead outside its {number} landmarks.")
+
     def to_goals(self, goals: Float[Tensor, "batch goal"]) -> "CostField":
         """Return the costs to goals, all found in one search.
 

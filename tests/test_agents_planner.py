@@ -458,3 +458,12 @@ def test_an_agent_is_loaded_with_the_settings_that_suit_its_checkpoint(tiny_mode
     assert agent.config.guide == ("cost_to_go" if knows else None)
     own = DFPlanner.load(tmp_path / "x.safetensors", device="cpu", **GOAL_TOKEN)
     assert own.config.guide is None and own.config.goal_token
+
+
+@pytest.mark.parametrize(
+    "settings",
+)
+def test_a_guide_or_scale_of_another_kind_is_refused_in_one_sentence(settings):
+    with pytest.raises(InputError, match="guide") as error:
+        PlannerConfig(**settings)
+    assert str(error.value).count(". ") == 0 and str(error.value).endswith(".")

@@ -14,6 +14,7 @@ from dfplan.benchmarks import (
     decisions,
     evaluation,
     guidance,
+    guides,
     likelihood,
     policy_vs_planner,
     schedules,
@@ -54,6 +55,7 @@ STUDIES = {
         ideas=("shipped planner", "second-order solver"),
         training_ideas=(decisions.RECORDED_RECIPE, "20 steps in a token"),
     ),
+    guides: guides.Settings(episodes=2, num_steps=3, guides=tuple(guides.GUIDES)[:2]),
     table1: table1.Settings(("umaze",), episodes=2, agents=("dfplan policy", "random")),
 }
 

@@ -417,3 +417,15 @@ def test_a_checkpoint_keeps_the_cost_to_go_bit_for_bit(knowing_model, tmp_path, 
 def test_a_checkpoint_without_a_cost_to_go_loads_without_one(tiny_model, tmp_path):
     save_checkpoint(tmp_path / FILE_NAME, tiny_model, {})
     assert load_checkpoint(tmp_path / FILE_NAME)[0].cost_to_go is None
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("landmarks", float("nan")), ("stride", 0.0), ("chances", 2.0), ("edges", 99), ("edges", -1)]
+)
+def test_a_checkpoint_with_an_impossible_cost_to_go_is_refused(tiny_model, cost_to_go, tmp_path, part, value):
+    parts = {name: tensor.clone() for name, tensor in cost_to_go.tensors().items()}
+    parts[part].view(-1)[0] = value
+    tiny_model.cost_to_go = CostToGo(**parts)
+    save_checkpoint(tmp_path / "x.safetensors", tiny_model, {})
+    with pytest.raises(InputError, match="holds a cost to go whose"):
+        load_checkpoint(tmp_path / "x.safetensors")
