@@ -461,7 +461,7 @@ def test_an_agent_is_loaded_with_the_settings_that_suit_its_checkpoint(tiny_mode
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "settings", [{"guide": ()}, {"guide": ("cost_to_go", None)}, {"guide": 3}, {"guidance_scale": ()}]
 )
 def test_a_guide_or_scale_of_another_kind_is_refused_in_one_sentence(settings):
     with pytest.raises(InputError, match="guide") as error:
