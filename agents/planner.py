@@ -237,8 +237,10 @@ class DFPlanner:
             num_steps = num_tokens * self.model.config.frame_stack
             rest = [part[episodes] for part in self._executions.rest(observations, belief.doubted, num_steps)]
         streams = [self._streams[episode] for episode in episodes]
-        guide = make_guide(config.guide, self.model, self._goal_tensor(goals))
-        plan = self._sampled(past, goals, guide, rest, num_tokens, streams, keep_rows)
+        device = self.model.alpha_bar.device
+        goal = None if goals is None else torch.as_tensor(goals, dtype=torch.float32, device=device)
+        guide = make_guide(config.guide, self.model, goal)
+        plan = self._sampled(past, goal, guide, rest, num_tokens, streams, keep_rows)
         if config.candidates == 1:
             return plan
         return best_of(plan, goals, config.candidates, config.selection, guide, self.model)
@@ -246,7 +248,7 @@ class DFPlanner:
     def _sampled(
         self,
         past: Past,
-        goals: Goals,
+        goal: torch.Tensor | None,
         guide: Guide | None,
         rest: list[np.ndarray] | None,
         num_tokens: int,
@@ -257,7 +259,7 @@ class DFPlanner:
         model, rows = self.model, []
         first = FIRST_PLANNED + past.num_tokens
         planned = slice(first, first + num_tokens)
-        matrix, tokens, goal = self._question(past, goals, num_tokens, streams)
+        matrix, tokens = self._question(past, goal, num_tokens, streams)
         if rest is not None:
             matrix, tokens = warm_start(model, matrix, tokens, planned, rest, self.config.warm_start)
         guidance = guidance_of(self.config, model, goal, guide, planned)
@@ -283,20 +285,15 @@ class DFPlanner:
         )
 
     def _question(
-        self, past: Past, goal: Goals, num_tokens: int, streams: list[torch.Generator]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return the scheduling matrix over [goal, start, history, plan, beyond], the sequences before its first step,
-        and the goals.
+        self, past: Past, goal: torch.Tensor | None, num_tokens: int, streams: list[torch.Generator]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scheduling matrix over [goal, start, history, plan, beyond], and the sequences before its first
+        step.
         """
         model, device = self.model, self.model.alpha_bar.device
-        goal = self._goal_tensor(goal)
         goal_known = goal is not None and self.config.goal_token
         matrix = level_matrix(model.config, self.config, goal_known, past.beliefs, num_tokens).to(device)
-        return matrix, first_row(model, matrix[0], goal, past, streams), goal
-
-    def _goal_tensor(self, goals: Goals) -> torch.Tensor | None:
-        device = self.model.alpha_bar.device
-        return None if goals is None else torch.as_tensor(goals, dtype=torch.float32, device=device)
+        return matrix, first_row(model, matrix[0], goal, past, streams)
 
     def _memory(self, tokens: torch.Tensor, matrix: torch.Tensor, first_planned: int) -> Memory | None:
         """Return a causal model's memory of the history, which need not be looked at again in every plan (Alg. 2)."""

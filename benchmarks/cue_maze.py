@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -120,15 +120,30 @@ def generate(demonstrations: int, seed: int, noise: float = DATASET_NOISE) -> Da
     cues = alternating_cues(demonstrations)
     steps = list(_demonstrate(cues, seed, noise))
     states, actions, arrived = (np.stack(column, axis=1) for column in zip(*steps))  # (demonstration, step, ...)
-    kept = np.cumsum(arrived, axis=1) - arrived == 0  # up to the first row at the end, that row included
-    rows = kept.sum()
+    return recording_of(states, actions, arrived, ENDS[cues])
+
+
+def recording_of(
+    states: Float[np.ndarray, "demonstration step 4"],
+    actions: Float[np.ndarray, "demonstration step 2"],
+    ended: Bool[np.ndarray, "demonstration step"],
+    goals: Float[np.ndarray, "demonstration 2"] | None = None,
+) -> Dataset:
+    """Return demonstrations under D4RL's keys, each up to the first row at which it ended, with rewards of zero.
+
+    Each has the goal given, or else the position at which it ended.
+    """
+    kept = np.cumsum(ended, axis=1) - ended == 0  # up to the first row at the end, that row included
+    rows = kept.sum(axis=1)
+    if goals is None:
+        goals = states[np.arange(len(states)), rows - 1, :2]
     dataset = {
         "observations": states[kept],
         "actions": actions[kept],
-        "rewards": np.zeros(rows),
-        "terminals": np.zeros(rows),
-        "timeouts": arrived[kept],
-        "infos/goal": ENDS[cues].repeat(kept.sum(axis=1), axis=0),
+        "rewards": np.zeros(rows.sum()),
+        "terminals": np.zeros(rows.sum()),
+        "timeouts": ended[kept],
+        "infos/goal": goals.repeat(rows, axis=0),
         "infos/qpos": states[kept][:, :2],
         "infos/qvel": states[kept][:, 2:],
     }

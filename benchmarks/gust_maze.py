@@ -13,10 +13,11 @@ from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
 from dfplan.benchmarks.ablation import Row
+from dfplan.benchmarks.cue_maze import recording_of
 from dfplan.benchmarks.evaluation import Agent, episode_seeds
 from dfplan.benchmarks.statistics import bootstrap, over_trainings, proportion
 from dfplan.envs.controller import WaypointController
-from dfplan.envs.demonstrations import COLUMNS, DATASET_NOISE, Dataset
+from dfplan.envs.demonstrations import DATASET_NOISE, Dataset
 from dfplan.envs.layouts import Layout
 from dfplan.envs.physics import TIMESTEP, PointMassPhysics
 from dfplan.envs.task import POSITION_SPREAD, VELOCITY_SPREAD, distance_to_goal, is_success
@@ -100,19 +101,7 @@ def generate(demonstrations: int, seed: int, noise: float = DATASET_NOISE) -> Da
     """
     steps = list(_demonstrate(demonstrated_ways(demonstrations), seed, noise))
     states, actions, ended = (np.stack(column, axis=1) for column in zip(*steps))  # (demonstration, step, ...)
-    kept = np.cumsum(ended, axis=1) - ended == 0  # up to the first row at the end, that row included
-    rows = kept.sum(axis=1)
-    dataset = {
-        "observations": states[kept],
-        "actions": actions[kept],
-        "rewards": np.zeros(rows.sum()),
-        "terminals": np.zeros(rows.sum()),
-        "timeouts": ended[kept],
-        "infos/goal": states[np.arange(demonstrations), rows - 1, :2].repeat(rows, axis=0),
-        "infos/qpos": states[kept][:, :2],
-        "infos/qvel": states[kept][:, 2:],
-    }
-    return {key: dataset[key].astype(dtype) for key, (_, dtype) in COLUMNS.items()}
+    return recording_of(states, actions, ended)
 
 
 def demonstrated_ways(count: int) -> Int[np.ndarray, " count"]:
