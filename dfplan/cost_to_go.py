@@ -167,10 +167,11 @@ class CostToGo:
         finite: what no way leads on from is as far as the farthest, and stays so.
         """
         costs, lost = _with_farthest(costs), np.isinf(costs)
-        unfinished = np.arange(len(costs))
+        unfinished, steps = np.arange(len(costs)), self._steps()
         for _ in range(MOST_SWEEPS):
-            swept = np.where(lost[unfinished], costs[unfinished], self._sweep(costs[unfinished], direct[unfinished]))
-            changed = ~np.isclose(swept, costs[unfinished], rtol=0, atol=ACCURACY).all(axis=1)
+            present = costs[unfinished]
+            swept = np.where(lost[unfinished], present, self._sweep(present, direct[unfinished], steps))
+            changed = ~np.isclose(swept, present, rtol=0, atol=ACCURACY).all(axis=1)
             costs[unfinished] = swept
             unfinished = unfinished[changed]
             if not len(unfinished):
@@ -178,12 +179,15 @@ class CostToGo:
         return costs
 
     def _sweep(
-        self, costs: Float[np.ndarray, "batch landmark"], direct: Float[np.ndarray, "batch landmark"]
+        self,
+        costs: Float[np.ndarray, "batch landmark"],
+        direct: Float[np.ndarray, "batch landmark"],
+        steps: Float[np.ndarray, " edge"],
     ) -> Float[np.ndarray, "batch landmark"]:
         """Return the expected costs of one departure from each landmark, if ``costs`` are those from there on."""
         chances, (start, stop) = self.chances.double().numpy(), self.edges.numpy().T
         by_chance = chances > 0
-        through = self._steps() + costs[:, stop]  # (batch, edge)
+        through = steps + costs[:, stop]  # (batch, edge)
         best, unlucky = direct.copy(), np.zeros_like(costs)
         np.minimum.at(best, (slice(None), start[~by_chance]), through[:, ~by_chance])
         np.add.at(unlucky, (slice(None), start[by_chance]), chances[by_chance] * through[:, by_chance])
