@@ -7,9 +7,10 @@ import torch
 
 from dfplan.agents.candidates import MOTION_SELECTIONS, SELECTIONS
 from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
-from dfplan.agents.guides import GOAL_GUIDES
+from dfplan.agents.guides import BY_COST, GUIDE_NAMES, way_points
 from dfplan.agents.observations import checked_share
 from dfplan.envs.errors import InputError, choose, unknown_name
+from dfplan.guidance import WayPoint
 from dfplan.noise import SOLVERS
 from dfplan.schedules import SCHEDULES
 
@@ -42,8 +43,9 @@ class PlannerConfig:
         goal_token: whether the goal is given to the model; otherwise only guidance knows of it, as in the paper.
         in_paint_goal: whether the plan's last token must stand still at the goal (Diffuser's way, App. C.1).
         goal_strength: classifier-free strength of the goal token.
-        guide: None, or a name in ``dfplan.agents.guides.GOAL_GUIDES``, or a callable that scores plans (see
-            ``dfplan.guidance``), or a tuple of names and callables, whose scores are added up.
+        guide: None, or a name in ``dfplan.agents.guides.GUIDE_NAMES``, or a callable that scores plans (see
+            ``dfplan.guidance``), or a tuple of these, whose scores are added up. Beside ``cost_to_go`` there may stand
+            ``WayPoint``s, which are passed before the goal.
         guidance_scale: factor on the gradient of the guide; a tuple has the candidates' scales, in turn.
         max_shift: the most by which one row's guidance may move a token, in standard deviations of the data (see
             ``dfplan.sampler.Guidance``); None for no limit.
@@ -140,9 +142,14 @@ class PlannerConfig:
         guides = self.guide if isinstance(self.guide, list | tuple) else [self.guide]
         for guide in guides:
             if isinstance(guide, str):
-                choose("guide", guide, GOAL_GUIDES)
-            elif not callable(guide) and not (guide is None and guide is self.guide):
-                raise InputError(f"a guide must be a name or a callable, or a tuple of them, not {guide!r}.")
+                if guide not in GUIDE_NAMES:
+                    raise unknown_name("guide", guide, GUIDE_NAMES)
+            elif not (callable(guide) or isinstance(guide, WayPoint) or self.guide is None):
+                raise InputError(
+                    f"a guide must be a name, a callable or a WayPoint, or a tuple of them, not {guide!r}."
+                )
+        if way_points(self.guide) and BY_COST not in guides:
+            raise InputError(f"a way point stands beside guide={BY_COST!r}, which knows the ways to it.")
         scales = self.guidance_scale if isinstance(self.guidance_scale, list | tuple) else [self.guidance_scale]
         if not len(guides) or not len(scales) or not all(isinstance(scale, int | float) for scale in scales):
             raise InputError(

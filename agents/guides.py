@@ -2,17 +2,98 @@
 
 from collections.abc import Callable, Sequence
 
-from jaxtyping import Float
+import numpy as np
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
-from dfplan.guidance import Guide, KeepOut, cost_to_go, goal_distance, squashed_goal_distance, sum_of
+from dfplan.guidance import (
+    Guide,
+    KeepOut,
+    Leg,
+    WayPoint,
+    cost_to_go,
+    goal_distance,
+    squashed_goal_distance,
+    sum_of,
+)
 
 Goals = Float[Tensor, "batch goal"] | None
+Passed = Int[np.ndarray, " batch"]  # way points that each episode has passed, which it does in their order
+GOAL_GUIDES: dict[str, Callable[[Float[Tensor, "batch goal"]], Guide]] = {
+    "goal_distance": goal_distance,
+    "squashed_goal_distance": squashed_goal_distance,
+}
+BY_COST = "cost_to_go"
+GUIDE_NAMES = (BY_COST, *GOAL_GUIDES)
 
 
-def _cost_to_go(model: DiffusionForcing, goals: Float[Tensor, "batch goal"], discs: Sequence[KeepOut]) -> Guide:
+def make_guide(chosen: object, model: DiffusionForcing, goals: Goals, passed: Passed | None = None) -> Guide | None:
+    """Return the guide that a configuration chose: None, a name, a callable, or the sum of several of them.
+
+    Discs to keep out of that stand beside ``cost_to_go`` are barred to it: its costs are those of ways around them. Way
+    points beside it are passed in their order, before the goal.
+
+    Args:
+        chosen: ``PlannerConfig.guide``.
+        model: whose plans are guided.
+        goals: of the plans.
+        passed: how many way points the agents have passed already; None for none.
+
+    Raises:
+        InputError: if a guide needs a goal and there is none, or needs a cost to go that the model does not hold.
+    """
+    if chosen is None:
+        return None
+    together = _together(chosen)
+    discs = [guide for guide in together if isinstance(guide, KeepOut)]
+    if passed is None:
+        passed = np.zeros(0 if goals is None else len(goals), dtype=np.int64)
+    guides: list[Guide] = []
+    for guide in together:
+        if isinstance(guide, str) and goals is None:
+            raise InputError(f"the guide {guide!r} needs a goal: reset(goal=...).")
+        if guide == BY_COST:
+            guides.append(_cost_to_go(model, goals, discs, way_points(chosen), passed))
+        elif isinstance(guide, str):
+            guides.append(GOAL_GUIDES[guide](goals))
+        elif not isinstance(guide, WayPoint):
+            guides.append(guide)
+    return guides[0] if len(guides) == 1 else sum_of(*guides)
+
+
+def way_points(chosen: object) -> list[WayPoint]:
+    """Return the way points among the guides that a configuration chose."""
+    return [guide for guide in _together(chosen) if isinstance(guide, WayPoint)]
+
+
+def count_passed(
+    chosen: object, observations: Float[np.ndarray, "batch observation"], passed: Passed | None
+) -> Passed | None:
+    """Return how many way points each episode has passed when it has seen ``observations``; None if there are none."""
+    points = way_points(chosen)
+    if not points:
+        return None
+    passed = np.zeros(len(observations), dtype=np.int64) if passed is None else passed
+    seen = torch.as_tensor(observations, dtype=torch.float32)[:, None]
+    near = np.stack([point.is_near(seen)[:, 0].numpy() for point in points], axis=1)  # (batch, way point)
+    is_due = np.arange(len(points)) == passed[:, None]
+    return passed + (near & is_due).any(axis=1)
+
+
+def _together(chosen: object) -> Sequence:
+    return chosen if isinstance(chosen, list | tuple) else (chosen,)
+
+
+def _cost_to_go(
+    model: DiffusionForcing,
+    goals: Float[Tensor, "batch goal"],
+    discs: Sequence[KeepOut],
+    points: Sequence[WayPoint],
+    passed: Passed,
+) -> Guide:
     graph = model.cost_to_go
     if graph is None:
         raise InputError(
@@ -21,33 +102,13 @@ def _cost_to_go(model: DiffusionForcing, goals: Float[Tensor, "batch goal"], dis
         )
     for disc in discs:
         graph = graph.without(disc.holds(graph.landmarks))
-    return cost_to_go(graph.to_goals(goals))
-
-
-GOAL_GUIDES: dict[str, Callable[[DiffusionForcing, Float[Tensor, "batch goal"], Sequence[KeepOut]], Guide]] = {
-    "cost_to_go": _cost_to_go,
-    "goal_distance": lambda model, goals, discs: goal_distance(goals),
-    "squashed_goal_distance": lambda model, goals, discs: squashed_goal_distance(goals),
-}
-
-
-def make_guide(chosen: object, model: DiffusionForcing, goals: Goals) -> Guide | None:
-    """Return the guide that a configuration chose: None, a name, a callable, or the sum of several of them.
-
-    Discs to keep out of that stand beside ``cost_to_go`` are barred to it: its costs are those of ways around them.
-
-    Raises:
-        InputError: if a guide needs a goal and there is none, or needs a cost to go that the model does not hold.
-    """
-    if chosen is None:
-        return None
-    together = chosen if isinstance(chosen, list | tuple) else (chosen,)
-    discs = [guide for guide in together if isinstance(guide, KeepOut)]
-    guides = [_named(guide, model, goals, discs) if isinstance(guide, str) else guide for guide in together]
-    return guides[0] if len(guides) == 1 else sum_of(*guides)
-
-
-def _named(name: str, model: DiffusionForcing, goals: Goals, discs: Sequence[KeepOut]) -> Guide:
-    if goals is None:
-        raise InputError(f"the guide {name!r} needs a goal: reset(goal=...).")
-    return GOAL_GUIDES[name](model, goals, discs)
+    field = graph.to_goals(goals)
+    legs: list[Leg] = []
+    later, onward = field, torch.zeros(len(goals), device=goals.device)
+    for number, point in reversed(list(enumerate(points))):
+        stops = torch.tensor([point.point], dtype=goals.dtype, device=goals.device).expand(len(goals), -1)
+        onward = onward + later(stops[:, None])[:, 0]
+        is_over = torch.as_tensor(passed > number, device=goals.device)
+        later = graph.to_goals(stops)
+        legs.insert(0, Leg(point, later, onward, is_over))
+    return cost_to_go(field, legs)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from dfplan.agents.candidates import best_of
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.executions import Episodes, Execution, Executions
-from dfplan.agents.guides import make_guide
+from dfplan.agents.guides import count_passed, make_guide
 from dfplan.agents.history import Belief, History, Past, Recollection
 from dfplan.agents.observations import checked, checked_share, unpacked
 from dfplan.agents.plans import Plan
@@ -115,6 +115,7 @@ class DFPlanner:
         self._num_steps, self._step = num_steps, 0
         self._executions = Executions()
         self._history, self._recollection = History(history, model.frame_stack), Recollection()
+        self._passed: np.ndarray | None = None  # way points that each episode has passed
         self.plan_seconds: list[float] = []
 
     def act(self, observation, observation_level: float | int | None = None) -> Float[np.ndarray, "*batch action"]:
@@ -184,7 +185,7 @@ class DFPlanner:
         The block may replace what these attributes hold, but not change it. Only executions are changed, so they are
         copied first.
         """
-        attributes = ("_goal", "_streams", "_executions", "_recollection", "plan_seconds")
+        attributes = ("_goal", "_streams", "_executions", "_recollection", "_passed", "plan_seconds")
         before, undo = {name: getattr(self, name) for name in attributes}, True
         self._executions = self._executions.copied()
         try:
@@ -239,7 +240,8 @@ class DFPlanner:
         streams = [self._streams[episode] for episode in episodes]
         device = self.model.alpha_bar.device
         goal = None if goals is None else torch.as_tensor(goals, dtype=torch.float32, device=device)
-        guide = make_guide(config.guide, self.model, goal)
+        passed = None if self._passed is None else self._passed[episodes]
+        guide = make_guide(config.guide, self.model, goal, passed)
         plan = self._sampled(past, goal, guide, rest, num_tokens, streams, keep_rows)
         if config.candidates == 1:
             return plan
@@ -326,6 +328,7 @@ class DFPlanner:
         if goal is not None:
             goal = checked(goal, self.model.config.goal_dim, "desired_goal")
         self._prepare(len(observations), goal)
+        self._passed = count_passed(self.config.guide, observations, self._passed)
         return observations, single
 
     def _prepare(self, batch: int, goal: Goals) -> None:
@@ -333,7 +336,8 @@ class DFPlanner:
 
         Nothing is changed before goals and seeds are known to be as many as observations.
         """
-        goals, streams, executions = self._goal if goal is None else goal, self._streams, self._executions
+        goals, streams = self._goal if goal is None else goal, self._streams
+        executions, passed = self._executions, self._passed
         if streams is None:
             streams = [torch.Generator().manual_seed(seed) for seed in episode_seeds(self._seed, batch)]
         if goals is not None and len(goals) == 1 < batch:
@@ -343,5 +347,5 @@ class DFPlanner:
                 number = f"{batch} observations do not fit {len(given)} {name}"
                 raise InputError(f"{number}; call reset() when the batch changes.")
         if goal is not None and (self._goal is None or not np.array_equal(goals, self._goal)):
-            executions = Executions()
-        self._goal, self._streams, self._executions = goals, streams, executions
+            executions, passed = Executions(), None
+        self._goal, self._streams, self._executions, self._passed = goals, streams, executions, passed

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from tqdm import tqdm
 
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Row, Run
 from dfplan.benchmarks.charts import COLOURS
+from dfplan.benchmarks.driving import drive
 from dfplan.benchmarks.evaluation import Agent, episode_seeds
 from dfplan.benchmarks.figures import DOTS_PER_INCH, INK, draw_layout, draw_marks, draw_path
 from dfplan.benchmarks.small_models import small_model
@@ -231,12 +231,8 @@ def recall(agent: Agent, episodes: int, seed: int, num_steps: int, label: str = 
     cues, physics = alternating_cues(episodes), PointMassPhysics(LAYOUT)
     start_seeds, agent_seeds = zip(*(episode_seeds(seed, episode) for episode in range(episodes)))
     states = _first_states(cues, [np.random.default_rng(start_seed) for start_seed in start_seeds])
-    agent.reset(goal=None, seed=list(agent_seeds), num_steps=num_steps)
-    path = [states[:, :2]]
-    for _ in tqdm(range(num_steps), desc=label or None, unit="step"):
-        states = physics.step(states, agent.act(states))
-        path.append(states[:, :2])
-    return Recall.of(cues, np.stack(path, axis=1))
+    driven = drive(agent, physics, states, num_steps, None, agent_seeds, label)
+    return Recall.of(cues, driven.paths)
 
 
 def recall_figure(recalls: Mapping[str, Recall]) -> Figure:

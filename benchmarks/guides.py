@@ -7,28 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from tqdm import tqdm
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.agents.seeds import episode_seeds
 from dfplan.benchmarks.ablation import Findings, Row, Run, main
 from dfplan.benchmarks.charts import COLOURS
+from dfplan.benchmarks.driving import Drive, drive
+from dfplan.benchmarks.evaluation import episode_seeds
 from dfplan.benchmarks.figures import DOTS_PER_INCH, INK, draw_layout, draw_marks
 from dfplan.benchmarks.statistics import bootstrap, proportion
 from dfplan.envs.layouts import LAYOUTS
 from dfplan.envs.physics import PointMassPhysics
 from dfplan.envs.task import POSITION_SPREAD, is_success
-from dfplan.guidance import KeepOut, speed_limit, way_point
+from dfplan.guidance import KeepOut, WayPoint, speed_limit
 from dfplan.tokens import Trajectories
 
 MAZE, START, GOAL = "large", (3.0, 4.0), (7.0, 9.0)
 DISC = KeepOut((4.5, 6.0), radius=0.7, weight=100.0)  # across the short way
 SPEED, VELOCITY = 2.0, slice(2, 4)  # environment units a second; channels of the observation
-POINT = (7.0, 5.0)  # in a dead end beside the way
+POINT = WayPoint((7.0, 5.0))  # in a dead end beside the way
 PANEL_SIZE = (3.6, 2.9)  # inches
 
 
@@ -40,8 +39,8 @@ def gentle(plan: Trajectories):
 GUIDES: dict[str, Any] = {
     "cost to go": "cost_to_go",
     "and out of a disc": ("cost_to_go", DISC),
-    "and not too fast": ("cost_to_go", speed_limit(SPEED, VELOCITY, weight=30.0)),
-    "and by a way point": ("cost_to_go", way_point(POINT, weight=3000.0)),
+    "and not too fast": ("cost_to_go", speed_limit(SPEED, VELOCITY, weight=10.0)),
+    "and by a way point": ("cost_to_go", POINT),
     "and gently (own function)": ("cost_to_go", gentle),
 }
 
@@ -67,64 +66,53 @@ EXPLANATION = f"""
 The shipped planner of maze2d-{MAZE} drives from around one start to one goal, by its plans' own actions. Every row but
 the first adds one guide to the cost to go. The disc around {DISC.centre} of radius {DISC.radius} lies across the short
 way; its landmarks are barred to the cost to go, so that the guide leads round it. The speed limit is {SPEED} units a
-second, the way point {POINT} lies in a dead end beside the way, and the last guide is a function of the study's own,
-minus the squared actions. `arrives`: the episode ends at the goal; `steps to the goal` are those of episodes that reach
-it.
+second. The way point {POINT.point} lies in a dead end beside the way; it is passed within {POINT.radius} of it. The
+last guide is a function of the study's own, minus the squared actions. `arrives`: the episode ends at the goal;
+`steps to the goal` are those of episodes that reach it.
 """
 
 
 def study(settings: Settings, run: Run) -> Findings:
     """Return what the agent does under each guide, and a picture of its ways."""
     driven = {name: _driven(name, settings, run) for name in settings.guides}
-    rows = [{"guide": name, "episodes": settings.episodes} | one.row() for name, one in driven.items()]
+    rows = [{"guide": name, "episodes": settings.episodes} | _row(one) for name, one in driven.items()]
     return Findings({f"maze2d-{MAZE}": rows}, {"paths": _figure(driven)}, EXPLANATION)
 
 
-@dataclass(frozen=True, eq=False)
-class Driven:
-    """Executed episodes: states, the start first, and actions, environment units."""
-
-    states: Float[np.ndarray, "episode start_and_step 4"]
-    actions: Float[np.ndarray, "episode step 2"]
-
-    def row(self) -> Row:
-        """Return the columns of the table."""
-        positions, speeds = self.states[..., :2], np.linalg.norm(self.states[..., VELOCITY], axis=-1)
-        at_goal = is_success(positions, np.array(GOAL))  # (episode, start_and_step)
-        in_disc = np.linalg.norm(positions - np.array(DISC.centre), axis=-1) < DISC.radius
-        to_point = np.linalg.norm(positions - np.array(POINT), axis=-1).min(axis=1)
-        return {
-            "arrives": proportion(at_goal[:, -1]),
-            "steps to the goal": bootstrap(at_goal[at_goal.any(axis=1)].argmax(axis=1).astype(float)),
-            "enters the disc": proportion(in_disc.any(axis=1)),
-            "share of steps too fast": bootstrap((speeds > SPEED).mean(axis=1)),
-            "distance to the way point": bootstrap(to_point),
-            "mean squared action": bootstrap(np.square(self.actions).sum(axis=-1).mean(axis=1)),
-        }
+def _row(driven: Drive) -> Row:
+    """Return the columns of the table."""
+    speeds = np.linalg.norm(driven.states[..., VELOCITY], axis=-1)
+    at_goal = is_success(driven.paths, np.array(GOAL))  # (episode, start_and_step)
+    in_disc = np.linalg.norm(driven.paths - np.array(DISC.centre), axis=-1) < DISC.radius
+    by_point = np.linalg.norm(driven.paths - np.array(POINT.point), axis=-1) < POINT.radius
+    return {
+        "arrives": proportion(at_goal[:, -1]),
+        "steps to the goal": bootstrap(at_goal[at_goal.any(axis=1)].argmax(axis=1).astype(float)),
+        "enters the disc": proportion(in_disc.any(axis=1)),
+        "passes the way point": proportion(by_point.any(axis=1)),
+        "share of steps too fast": bootstrap((speeds > SPEED).mean(axis=1)),
+        "mean squared action": bootstrap(np.square(driven.actions).sum(axis=-1).mean(axis=1)),
+    }
 
 
-def _driven(name: str, settings: Settings, run: Run) -> Driven:
+def _driven(name: str, settings: Settings, run: Run) -> Drive:
     own = {"controller": settings.controller, "open_loop_horizon": settings.open_loop_horizon}
     agent = DFPlanner.load(f"maze2d-{MAZE}", run.device, guide=GUIDES[name], **own)
-    spread = np.random.default_rng(run.seed).uniform(-POSITION_SPREAD, POSITION_SPREAD, (settings.episodes, 2))
-    states = [np.concatenate([np.array(START) + spread, np.zeros_like(spread)], axis=1)]
-    goals, seeds = np.tile(GOAL, (settings.episodes, 1)), episode_seeds(run.seed, settings.episodes)
-    agent.reset(goal=goals, seed=seeds, num_steps=settings.num_steps)
-    physics, actions = PointMassPhysics(LAYOUTS[MAZE]), []
-    for _ in tqdm(range(settings.num_steps), desc=name, unit="step"):
-        actions.append(agent.act(states[-1]))
-        states.append(physics.step(states[-1], actions[-1]))
-    return Driven(np.stack(states, axis=1), np.stack(actions, axis=1))
+    start_seeds, agent_seeds = zip(*(episode_seeds(run.seed, episode) for episode in range(settings.episodes)))
+    spread = [np.random.default_rng(seed).uniform(-POSITION_SPREAD, POSITION_SPREAD, 2) for seed in start_seeds]
+    states = np.concatenate([np.array(START) + spread, np.zeros((settings.episodes, 2))], axis=1)
+    goals, physics = np.tile(GOAL, (settings.episodes, 1)), PointMassPhysics(LAYOUTS[MAZE])
+    return drive(agent, physics, states, settings.num_steps, goals, agent_seeds, name)
 
 
-def _figure(driven: dict[str, Driven]) -> Figure:
+def _figure(driven: dict[str, Drive]) -> Figure:
     """Return one panel per guide: the ways over the maze, with what the guide is about."""
     size = (PANEL_SIZE[0] * len(driven), PANEL_SIZE[1])
     figure = Figure(figsize=size, layout="constrained", dpi=DOTS_PER_INCH)
     for axes, (name, found) in zip(figure.subplots(1, len(driven), squeeze=False)[0], driven.items()):
         draw_layout(axes, LAYOUTS[MAZE])
         _draw_subject(axes, name)
-        for path in found.states[..., :2]:
+        for path in found.paths:
             axes.plot(path[:, 1], path[:, 0], color=COLOURS[0], linewidth=0.8, alpha=0.5)
         draw_marks(axes, np.array(START), np.array(GOAL))
         axes.set_title(name, fontsize=10, color=INK)
@@ -136,7 +124,7 @@ def _draw_subject(axes: Axes, name: str) -> None:
     if "disc" in name:
         axes.add_patch(Circle(DISC.centre[::-1], DISC.radius, color=COLOURS[1], alpha=0.5, zorder=3))
     if "way point" in name:
-        axes.plot(POINT[1], POINT[0], "P", color=COLOURS[1], markersize=9, zorder=4)
+        axes.plot(POINT.point[1], POINT.point[0], "P", color=COLOURS[1], markersize=9, zorder=4)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from tqdm import tqdm
 
 from dfplan.benchmarks.ablation import Row
 from dfplan.benchmarks.cue_maze import recording_of
+from dfplan.benchmarks.driving import drive
 from dfplan.benchmarks.evaluation import Agent, episode_seeds
 from dfplan.benchmarks.statistics import bootstrap, over_trainings, proportion
 from dfplan.envs.controller import WaypointController
@@ -183,9 +183,5 @@ def cross(agent: Agent, episodes: int, seed: int, num_steps: int, label: str = "
     start_seeds, agent_seeds = zip(*(episode_seeds(seed, episode) for episode in range(episodes)))
     states = first_states([np.random.default_rng(start_seed) for start_seed in start_seeds])
     physics = GustPhysics([np.random.default_rng([start_seed, 1]) for start_seed in start_seeds])
-    agent.reset(goal=np.tile(GOAL, (episodes, 1)), seed=list(agent_seeds), num_steps=num_steps)
-    path = [states[:, :2]]
-    for _ in tqdm(range(num_steps), desc=label or None, unit="step"):
-        states = physics.step(states, agent.act(states))
-        path.append(states[:, :2])
-    return Crossing(np.stack(path, axis=1), physics.hollow)
+    driven = drive(agent, physics, states, num_steps, np.tile(GOAL, (episodes, 1)), agent_seeds, label)
+    return Crossing(driven.paths, physics.hollow)

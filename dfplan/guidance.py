@@ -5,7 +5,7 @@ the batch size. Scores are sums over the plan's steps. The sampler divides them 
 plan is pulled as hard per token as a short one, whatever a token is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,20 +22,79 @@ SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance
 HOLD_REACH = 10.0  # steps at full speed from the goal, over which the pull to stay fades; not across a wall
 
 
-def cost_to_go(field: CostField) -> Guide:
+@dataclass(frozen=True)
+class WayPoint:
+    """A point by which plans go before they go to their goal; it stands beside the guide ``cost_to_go``.
+
+    Attributes:
+        point: in the first channels of the observation, environment units.
+        radius: environment units, within which the point counts as passed.
+    """
+
+    point: tuple[float, ...]
+    radius: float = 0.5
+
+    def __post_init__(self):
+        if not self.radius > 0:
+            raise InputError(f"the radius of a way point must be above 0, not {self.radius}.")
+
+    def is_near(self, observations: Float[Tensor, "batch step observation"]) -> Bool[Tensor, "batch step"]:
+        """Return which observations lie within the radius."""
+        return _distances(observations, torch.tensor([self.point], dtype=torch.float32)) < self.radius
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of the way that ends at a way point.
+
+    Attributes:
+        way_point: at its end.
+        field: the cost to go to the way point, for each plan of a batch.
+        onward: the cost from there on to the goal, by all later way points, in steps.
+        is_over: which plans' agents have passed the way point.
+    """
+
+    way_point: WayPoint
+    field: CostField
+    onward: Float[Tensor, " batch"]
+    is_over: Bool[Tensor, " batch"]
+
+
+def cost_to_go(field: CostField, legs: Sequence[Leg] = ()) -> Guide:
     """Return the guide −Σ_t [V(p_t) + hold(p_t)]: be where little is left to go, and stay at the goal.
 
     V is the cost to go in steps, so the score does not depend on the units of the world. Near the goal V is nearly
     flat; there ``hold`` = 2 r tanh(d / r), of the straight distance d to the goal, keeps the plan in place.
+
+    With ``legs``, V is the cost by way of their way points. A plan's step is on the first leg that neither the agent
+    nor an earlier step of the plan has finished.
     """
     channels = field.goals.shape[-1]
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         positions = plan.observations[..., :channels]
-        hold = 2 * HOLD_REACH * torch.tanh(field.distance(positions) / HOLD_REACH)
-        return -(field(positions) + hold).sum(dim=1)
+        costs = _held(field, positions)
+        is_over = torch.ones_like(costs, dtype=torch.bool)
+        for leg, over in zip(legs, _legs_over(plan, legs)):
+            costs = torch.where(is_over & ~over, _held(leg.field, positions) + leg.onward[:, None], costs)
+            is_over = over
+        return -costs.sum(dim=1)
 
     return score
+
+
+def _held(field: CostField, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
+    """Return V + hold of each position."""
+    return field(positions) + 2 * HOLD_REACH * torch.tanh(field.distance(positions) / HOLD_REACH)
+
+
+def _legs_over(plan: Trajectories, legs: Sequence[Leg]) -> Iterator[Bool[Tensor, "batch step"]]:
+    """Yield for each leg at which steps of the plan it is finished, leg after leg."""
+    is_over = torch.ones(plan.rewards.shape, dtype=torch.bool, device=plan.rewards.device)
+    for leg in legs:
+        passed = is_over & leg.way_point.is_near(plan.observations)
+        is_over = leg.is_over[:, None] | (passed.int().cummax(dim=1).values > 0)
+        yield is_over
 
 
 def goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
@@ -100,20 +159,6 @@ class KeepOut:
 
     def _distances(self, observations: Float[Tensor, "batch step observation"]) -> Float[Tensor, "batch step"]:
         return _distances(observations, torch.tensor([self.centre], dtype=torch.float32))
-
-
-def way_point(point: Sequence[float], weight: float = 1.0) -> Guide:
-    """Return a guide that charges the plan for the distance between a point and the step that is nearest to it.
-
-    The distance is in environment units, times ``weight``. It is a wish for one plan: an agent that has passed the
-    point and plans anew is drawn back to it.
-    """
-    point = torch.as_tensor(point, dtype=torch.float32)
-
-    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -weight * _distances(plan.observations, point[None]).amin(dim=1)
-
-    return score
 
 
 def speed_limit(speed: float, channels: slice, weight: float = 1.0) -> Guide:

@@ -1,12 +1,13 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from dfplan import guidance
 from dfplan.agents import presets
 from dfplan.agents.config import PlannerConfig
-from dfplan.agents.guides import GOAL_GUIDES, make_guide
+from dfplan.agents.guides import GUIDE_NAMES, count_passed, make_guide
 from dfplan.envs.errors import InputError
 from dfplan.tokens import Trajectories
 
@@ -29,7 +30,7 @@ def test_every_guide_has_the_score_of_its_function_towards_the_episodes_own_goal
         "goal_distance": guidance.goal_distance(GOALS),
         "squashed_goal_distance": guidance.squashed_goal_distance(GOALS),
     }
-    assert expected.keys() == GOAL_GUIDES.keys()
+    assert expected.keys() == set(GUIDE_NAMES)
     for name, guide in expected.items():
         assert torch.equal(make_guide(name, knowing_model, GOALS)(plans), guide(plans))
 
@@ -47,7 +48,7 @@ def test_the_scores_of_several_guides_are_added_up(knowing_model, plans, kind):
     torch.testing.assert_close(together, sum(parts) + 2 * upwards(plans))
 
 
-@pytest.mark.parametrize("chosen", [*GOAL_GUIDES, (upwards, "goal_distance")])
+@pytest.mark.parametrize("chosen", [*GUIDE_NAMES, (upwards, "goal_distance")])
 def test_a_guide_by_name_needs_a_goal(knowing_model, chosen):
     with pytest.raises(InputError, match=r"the guide '\w+' needs a goal: reset\(goal=\.\.\.\)\.$"):
         make_guide(chosen, knowing_model, None)
@@ -76,3 +77,36 @@ def test_the_cost_to_go_leads_around_a_disc_to_keep_out_of_that_stands_beside_it
     plan = Trajectories(there, torch.zeros(1, 1, 2), torch.zeros(1, 1))
     free, barred = (make_guide(guide, knowing_model, goal)(plan) for guide in ("cost_to_go", ("cost_to_go", disc)))
     assert (free - barred).item() > 2
+
+
+FIRST, SECOND = guidance.WayPoint((1.0, 6.0)), guidance.WayPoint((4.0, 6.0), radius=1.0)
+
+
+def test_the_cost_to_go_by_way_points_is_that_of_its_legs(knowing_model):
+    """From (1, 2) by (1, 6) to (6, 6): what is left at the start is the way to the point and the way from there."""
+    goal, graph = torch.tensor([[6.0, 6.0]]), knowing_model.cost_to_go
+    start = Trajectories(torch.tensor([[[1.0, 2.0, 0.0, 0.0]]]), torch.zeros(1, 1, 2), torch.zeros(1, 1))
+    corner = torch.tensor([[1.0, 6.0]])
+    hold = 2 * guidance.HOLD_REACH * torch.tanh(graph.to_goals(corner).distance(start.observations[..., :2]) / 10.0)
+    costs = graph.to_goals(corner)(start.observations[..., :2]) + graph.to_goals(goal)(corner[:, None])
+    torch.testing.assert_close(make_guide(("cost_to_go", FIRST), knowing_model, goal)(start), -(costs + hold)[:, 0])
+    both, last = (make_guide(("cost_to_go", *points), knowing_model, goal) for points in ((FIRST, SECOND), (SECOND,)))
+    assert both(start).item() != last(start).item()
+    passed = make_guide(("cost_to_go", FIRST, SECOND), knowing_model, goal, np.array([1]))
+    torch.testing.assert_close(passed(start), last(start))
+
+
+def test_way_points_count_as_passed_in_their_order_and_once():
+    guide = ("cost_to_go", FIRST, SECOND)
+    at_second, at_first = np.array([[4.5, 6.0, 0, 0]]), np.array([[1.3, 6.0, 0, 0]])
+    assert count_passed(guide, at_second, None).tolist() == [0]
+    assert count_passed(guide, at_first, np.array([0])).tolist() == [1]
+    assert count_passed(guide, at_first, np.array([1])).tolist() == [1]
+    assert count_passed(guide, at_second, np.array([1])).tolist() == [2]
+    assert count_passed(guide, np.concatenate([at_first, at_second]), np.array([2, 1])).tolist() == [2, 2]
+    assert count_passed("cost_to_go", at_first, None) is None
+
+
+def test_a_way_point_without_the_cost_to_go_is_refused():
+    with pytest.raises(InputError, match="a way point stands beside guide='cost_to_go'"):
+        PlannerConfig(guide=("goal_distance", FIRST))

@@ -19,7 +19,7 @@ from dfplan.checkpoint import save_checkpoint
 from dfplan.config import ModelConfig
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
-from dfplan.guidance import goal_distance
+from dfplan.guidance import WayPoint, goal_distance
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
 GOAL = np.array([2.0, 3.0])
@@ -48,6 +48,7 @@ def test_one_observation_gives_one_action_and_a_batch_gives_a_batch(agent):
         {"replan_error": 1.0, "candidates": 2},
         {"guide": "cost_to_go", "max_shift": 1.0, "schedule": "pyramid", "candidates": 2, "selection": "guide"},
         {"guide": "goal_distance", "guidance_scale": (0.5, 2.0), "candidates": 3, "replan_error": 1.0},
+        {"guide": ("cost_to_go", WayPoint((0.0, 0.0), radius=0.7)), "candidates": 2},
         {"replan_error": 0.5, "warm_start": 0.5, "controller": "pd", "open_loop_horizon": None},
     ],
 )
@@ -410,6 +411,36 @@ def test_the_cost_to_go_draws_the_plan_to_the_goal(knowing_model):
         agent.reset(goal=GOAL, seed=0)
         distances.append(np.linalg.norm(agent.plan(np.stack([START] * 8)).observations[..., :2] - GOAL, axis=-1).mean())
     assert distances[1] < distances[0] - 0.3
+
+
+def test_a_way_point_that_was_passed_is_remembered_until_there_are_new_goals_or_another_episode(knowing_model):
+    guide = ("cost_to_go", WayPoint((6.0, 1.0)))
+    agent = DFPlanner(knowing_model, config_for(knowing_model, "re-executed", guide=guide))
+    plain = DFPlanner(knowing_model, config_for(knowing_model, "re-executed"))
+    at_point, goal = np.array([6.0, 1.0, 0.0, 0.0]), {"desired_goal": GOAL}
+
+    def passed():
+        """Whether the agent's plan is that of an agent without a way point, from the same random numbers."""
+        plain.reset(seed=0)
+        plain._streams = [stream.clone_state() for stream in agent._streams]
+        plans = [one.plan({"observation": START, **goal}).observations for one in (agent, plain)]
+        return np.array_equal(*plans)
+
+    agent.reset(seed=0)
+    agent.act({"observation": START, **goal})
+    assert not passed()
+    agent.plan({"observation": at_point, **goal})
+    assert not passed(), "a plan changes nothing"
+    with pytest.raises(InputError):
+        agent.act({"observation": at_point * np.nan, **goal})
+    agent.act({"observation": at_point, **goal})
+    assert passed()
+    agent.act({"observation": START, "desired_goal": GOAL + 1})
+    assert not passed()
+    agent.act({"observation": at_point, **goal})
+    agent.reset(seed=0)
+    agent.act({"observation": START, **goal})
+    assert not passed()
 
 
 @pytest.mark.parametrize("settings", [{}, {"candidates": 2, "selection": "guide"}])

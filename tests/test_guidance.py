@@ -116,14 +116,57 @@ def test_keep_out_is_charged_by_its_weight():
     assert score(plan([[[3.0, 5.0], [3.0, 4.0], [9.0, 9.0]]])).item() == pytest.approx(-15.0, abs=1e-2)
 
 
-def test_a_way_point_is_charged_for_the_nearest_step_alone_times_its_weight():
-    observations = torch.tensor([[[3.0, 4.0, 0, 0], [0.0, 2.0, 0, 0]]], requires_grad=True)
-    score = guidance.way_point((0.0, 0.0), weight=3.0)(
-        Trajectories(observations, torch.zeros(1, 2, 2), torch.zeros(1, 2))
-    )
-    assert score.tolist() == pytest.approx([-6.0])
-    score.sum().backward()
-    torch.testing.assert_close(observations.grad[0], torch.tensor([[0.0] * 4, [0.0, -3.0, 0, 0]]))
+def by_way_point(is_over=False):
+    """From anywhere in the corridor to 12.5 by way of 80, the way point's radius being 3."""
+    goal, point = (corridor().to_goals(torch.tensor([[x]])) for x in (12.5, 80.0))
+    onward = goal(torch.tensor([[[80.0]]]))[:, 0]
+    return [guidance.Leg(guidance.WayPoint((80.0,), radius=3.0), point, onward, torch.tensor([is_over]))], goal
+
+
+def held(field, x):
+    """V and the hold at a position."""
+    distance = field.distance(torch.tensor([[[x]]])).item()
+    return field(torch.tensor([[[x]]])).item() + 2 * HOLD_REACH * np.tanh(distance / HOLD_REACH)
+
+
+def test_up_to_a_way_point_steps_cost_the_way_by_it_and_from_there_on_the_way_to_the_goal():
+    legs, goal = by_way_point()
+    before = [held(legs[0].field, x) + legs[0].onward.item() for x in (50.0, 30.0)]
+    after = [held(goal, x) for x in (79.0, 50.0, 82.0)]
+    score = guidance.cost_to_go(goal, legs)
+    assert score(at(50.0, 30.0)).item() == pytest.approx(-sum(before), rel=1e-5)
+    assert score(at(50.0, 30.0, 79.0, 50.0, 82.0)).item() == pytest.approx(-sum(before + after), rel=1e-5)
+
+
+def test_a_way_point_that_the_agent_has_passed_costs_nothing():
+    legs, goal = by_way_point(is_over=True)
+    plan = at(50.0, 79.0, 30.0)
+    assert guidance.cost_to_go(goal, legs)(plan).item() == guidance.cost_to_go(goal)(plan).item()
+
+
+def test_a_plan_by_the_way_point_is_better_than_one_straight_to_the_goal():
+    legs, goal = by_way_point()
+    by_it, straight = at(60.0, 70.0, 80.0, 70.0), at(40.0, 30.0, 20.0, 12.5)
+    assert guidance.cost_to_go(goal, legs)(by_it) > guidance.cost_to_go(goal, legs)(straight)
+    assert guidance.cost_to_go(goal)(by_it) < guidance.cost_to_go(goal)(straight)
+
+
+def test_way_points_are_passed_in_their_order():
+    """80 first and then 40: on the way from 10 to 80, being at 40 counts for nothing."""
+    goal, second, first = (corridor().to_goals(torch.tensor([[x]])) for x in (12.5, 40.0, 80.0))
+    onward = [goal(torch.tensor([[[40.0]]]))[:, 0]]
+    onward.insert(0, second(torch.tensor([[[80.0]]]))[:, 0] + onward[0])
+    points, nobody = [guidance.WayPoint((x,), radius=3.0) for x in (80.0, 40.0)], torch.tensor([False])
+    legs = [guidance.Leg(*leg, nobody) for leg in zip(points, (first, second), onward)]
+    steps = [(10.0, 0), (40.0, 0), (80.0, 1), (60.0, 1), (40.0, 2), (80.0, 2)]
+    fields, later = (first, second, goal), (*(one.item() for one in onward), 0.0)
+    expected = sum(held(fields[leg], x) + later[leg] for x, leg in steps)
+    assert guidance.cost_to_go(goal, legs)(at(*(x for x, _ in steps))).item() == pytest.approx(-expected, rel=1e-5)
+
+
+def test_the_radius_of_a_way_point_must_be_above_zero():
+    with pytest.raises(InputError, match=r"radius of a way point must be above 0, not 0"):
+        guidance.WayPoint((0.0, 0.0), radius=0.0)
 
 
 def test_a_speed_limit_charges_the_speed_above_it_in_the_channels_of_the_velocity():
