@@ -7,7 +7,7 @@ import torch
 
 from dfplan.agents.candidates import MOTION_SELECTIONS, SELECTIONS
 from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
-from dfplan.agents.guides import BY_COST, GUIDE_NAMES, way_points
+from dfplan.agents.guides import BY_COST, GUIDE_NAMES, single_guides, way_points
 from dfplan.agents.observations import checked_share
 from dfplan.envs.errors import InputError, choose, unknown_name
 from dfplan.guidance import WayPoint
@@ -139,7 +139,7 @@ class PlannerConfig:
 
     def _check_guides(self) -> None:
         """Raise ``InputError`` for a guide that is neither a name nor callable, or scales that are no numbers."""
-        guides = self.guide if isinstance(self.guide, list | tuple) else [self.guide]
+        guides = single_guides(self.guide)
         for guide in guides:
             if isinstance(guide, str):
                 if guide not in GUIDE_NAMES:

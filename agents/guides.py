@@ -47,12 +47,12 @@ def make_guide(chosen: object, model: DiffusionForcing, goals: Goals, passed: Pa
     """
     if chosen is None:
         return None
-    together = _together(chosen)
-    discs = [guide for guide in together if isinstance(guide, KeepOut)]
+    given = single_guides(chosen)
+    discs = [guide for guide in given if isinstance(guide, KeepOut)]
     if passed is None:
         passed = np.zeros(0 if goals is None else len(goals), dtype=np.int64)
     guides: list[Guide] = []
-    for guide in together:
+    for guide in given:
         if isinstance(guide, str) and goals is None:
             raise InputError(f"the guide {guide!r} needs a goal: reset(goal=...).")
         if guide == BY_COST:
@@ -66,7 +66,7 @@ def make_guide(chosen: object, model: DiffusionForcing, goals: Goals, passed: Pa
 
 def way_points(chosen: object) -> list[WayPoint]:
     """Return the way points among the guides that a configuration chose."""
-    return [guide for guide in _together(chosen) if isinstance(guide, WayPoint)]
+    return [guide for guide in single_guides(chosen) if isinstance(guide, WayPoint)]
 
 
 def count_passed(
@@ -83,7 +83,8 @@ def count_passed(
     return passed + (near & is_due).any(axis=1)
 
 
-def _together(chosen: object) -> Sequence:
+def single_guides(chosen: object) -> Sequence:
+    """Return the guides that a configuration chose, one or several."""
     return chosen if isinstance(chosen, list | tuple) else (chosen,)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from dfplan.agents.config import PlannerConfig
+from dfplan.agents.guides import BY_COST, single_guides
 from dfplan.diffusion_forcing import DiffusionForcing
 
 # The paper's own planner (§3.4): the model is not told its goal. Guidance over the zig-zag schedule leads there, along
@@ -19,7 +20,8 @@ COST_TO_GO = {
     "uncertainty_scale": 0.1,
     "sampling_steps": 5,
 }
-COST_TO_GO_HORIZON = 120  # steps; less if the model knows no plans as long as that
+COST_TO_GO_HORIZON = 80  # steps; less if the model knows no plans as long as that
+OWN_ACTIONS_HORIZON = 5  # steps until a new plan, where a guided plan's own actions are executed: they drift from it
 # The same with one plan and Monte-Carlo guidance: the gradient for the tokens to be committed is the mean over futures.
 MONTE_CARLO_GUIDANCE = COST_TO_GO | {"candidates": 1, "num_futures": 8}
 # A token tells the model its goal, and nothing guides: the defaults of ``PlannerConfig``, said once more.
@@ -67,5 +69,10 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
     """
     suited = dict(BY_DEMONSTRATIONS[demonstrations])
     if demonstrations == "re-executed" and model.cost_to_go is not None:
-        suited |= COST_TO_GO | {"horizon": min(COST_TO_GO_HORIZON, model.config.horizon)}
+        suited |= COST_TO_GO
+    chosen = suited | settings
+    if BY_COST in single_guides(chosen.get("guide")):
+        suited["horizon"] = min(COST_TO_GO_HORIZON, model.config.horizon)
+        if chosen.get("controller") == "diffused":
+            suited["open_loop_horizon"] = OWN_ACTIONS_HORIZON
     return PlannerConfig(**(suited | settings))

@@ -223,6 +223,7 @@ def _random(options: ContenderOptions) -> Agent:
 
 CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {
     "planner": _learned(),
+    "planner-guided": _learned("COST_TO_GO"),
     "planner-goal-token": _learned("GOAL_TOKEN"),
     "policy": _learned("POLICY"),
     "planner-mcg": _learned("MONTE_CARLO_GUIDANCE"),

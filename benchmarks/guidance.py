@@ -56,9 +56,9 @@ IDEAS: dict[str, dict[str, Any]] = {
     "plans 60 steps": {"horizon": 60},
     "plans 180 steps": {"horizon": 180},
     "pursuit 25 steps ahead": {"pursuit_lookahead": 25},
-    "own actions": DIFFUSED,
     "own actions, replans every 5 steps": DIFFUSED | {"open_loop_horizon": 5},
-    "own actions, 1 candidate": DIFFUSED | {"candidates": 1},
+    "own actions, replans every 10 steps": DIFFUSED | {"open_loop_horizon": 10},
+    "own actions, replans every 5 steps, 1 candidate": DIFFUSED | {"open_loop_horizon": 5, "candidates": 1},
 }
 # Guided by one candidate, where futures and scales are varied.
 ONE = COST_TO_GO | {"candidates": 1}

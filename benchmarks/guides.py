@@ -47,7 +47,7 @@ GUIDES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Budget of the comparison: episodes and their length for each guide, and how the plans are followed.
+    """Budget of the comparison: episodes and their length for each guide, and what drives them.
 
     Plans are followed by their own actions, since pursuit would drive as fast as it can whatever a plan says.
     """
@@ -56,10 +56,9 @@ class Settings:
     num_steps: int
     guides: tuple[str, ...] = tuple(GUIDES)
     controller: str = "diffused"
-    open_loop_horizon: int = 5
 
 
-FULL = Settings(episodes=24, num_steps=400)
+FULL = Settings(episodes=24, num_steps=600)
 QUICK = Settings(episodes=4, num_steps=100, guides=tuple(GUIDES)[:2])
 
 EXPLANATION = f"""
@@ -96,8 +95,7 @@ def _row(driven: Drive) -> Row:
 
 
 def _driven(name: str, settings: Settings, run: Run) -> Drive:
-    own = {"controller": settings.controller, "open_loop_horizon": settings.open_loop_horizon}
-    agent = DFPlanner.load(f"maze2d-{MAZE}", run.device, guide=GUIDES[name], **own)
+    agent = DFPlanner.load(f"maze2d-{MAZE}", run.device, guide=GUIDES[name], controller=settings.controller)
     start_seeds, agent_seeds = zip(*(episode_seeds(run.seed, episode) for episode in range(settings.episodes)))
     spread = [np.random.default_rng(seed).uniform(-POSITION_SPREAD, POSITION_SPREAD, 2) for seed in start_seeds]
     states = np.concatenate([np.array(START) + spread, np.zeros((settings.episodes, 2))], axis=1)

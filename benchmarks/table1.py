@@ -32,17 +32,15 @@ class Contender:
 
 
 RUN_HERE = {
-    "dfplan planner, re-executed, pursuit": Contender("planner", "pursuit"),
-    "dfplan planner, re-executed, own actions": Contender("planner", "diffused"),
-    "dfplan planner, recorded, pursuit": Contender("planner", "pursuit", "-recorded"),
-    "dfplan planner, recorded, own actions": Contender("planner", "diffused", "-recorded"),
+    "guided planner, re-executed, pursuit": Contender("planner-guided", "pursuit"),
+    "guided planner, re-executed, own actions": Contender("planner-guided", "diffused"),
+    "guided planner, recorded, pursuit": Contender("planner-guided", "pursuit", "-recorded"),
+    "guided planner, recorded, own actions": Contender("planner-guided", "diffused", "-recorded"),
     "goal token, re-executed, pursuit": Contender("planner-goal-token", "pursuit"),
     "goal token, re-executed, own actions": Contender("planner-goal-token", "diffused"),
     "goal token, recorded, pursuit": Contender("planner-goal-token", "pursuit", "-recorded"),
     "goal token, recorded, own actions": Contender("planner-goal-token", "diffused", "-recorded"),
-    "dfplan policy": Contender("policy", "pursuit"),
-    "planner-mcg, re-executed, pursuit": Contender("planner-mcg", "pursuit"),
-    "planner-mcg, re-executed, own actions": Contender("planner-mcg", "diffused"),
+    "policy, re-executed, pursuit": Contender("policy", "pursuit"),
     "Diffuser, PD controller": Contender("diffuser", "pd"),
     "Diffuser, its own actions": Contender("diffuser", "diffused"),
     "waypoint controller (knows the maze)": Contender("waypoint"),

@@ -9,12 +9,14 @@ Where the world throws the agent to a place that it did not choose, the cost is 
 """
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from dfplan.envs.errors import InputError
@@ -31,6 +33,8 @@ ROUNDING = CELL  # steps; a distance d is rounded off to √(d² + ROUNDING²) �
 OFF_RECORDING_WEIGHT = 5.0  # for each step of distance, beyond one cell, from the nearest landmark
 JUMP_WEIGHT = 20.0  # for each step by which a move is longer than ``LONGEST_MOVE``
 LONGEST_MOVE = 1.5  # steps at full speed in one step, about those of a diagonal
+REMEMBERED_SEARCHES = 8
+FAR_AWAY = 1e30  # steps, in place of infinitely many
 ROUNDING_ERROR = 1e-5  # of the chances of a landmark, which are stored as float32 and may add up to less than 1
 ACCURACY, MOST_SWEEPS = 1e-3, 100_000  # expected costs are iterated until they change by fewer steps
 
@@ -102,16 +106,14 @@ class CostToGo:
         A goal may lie anywhere. It is reached in a straight line from the landmarks nearest to it. Landmarks from which
         no recorded way leads to the goal count as far as the farthest of the others.
         """
-        scaled = self.landmarks / self.stride
         different, which = torch.unique(goals.cpu(), dim=0, return_inverse=True)
-        distances = _distances(different / self.stride, scaled).double()  # (goal, landmark)
-        nearest = distances.topk(min(GOAL_LANDMARKS, len(scaled)), dim=1, largest=False).indices
-        direct = torch.full_like(distances, torch.inf).scatter(1, nearest, distances.gather(1, nearest)).numpy()
-        costs = self._luckiest_costs(direct)
-        if (self.chances > 0).any():
-            costs = self._expected_costs(costs, direct)
-        parts = (scaled, self.stride, torch.tensor(_with_farthest(costs), dtype=torch.float32)[which])
-        return CostField(goals, *(part.to(goals.device) for part in parts))
+        key = different.numpy().tobytes()
+        if key not in self._searches:  # an agent plans to the same goals again and again
+            while len(self._searches) >= REMEMBERED_SEARCHES:
+                del self._searches[next(iter(self._searches))]
+            self._searches[key] = self._search(different)
+        parts = (self.scaled, self.stride, self._searches[key][which])
+        return CostField(self, goals, *(part.to(goals.device) for part in parts))
 
     def without(self, forbidden: Bool[Tensor, " landmark"]) -> "CostToGo":
         """Return the cost to go of ways that avoid some landmarks.
@@ -132,14 +134,51 @@ class CostToGo:
         The mean over the steps of ``OFF_RECORDING_WEIGHT`` times the distance beyond one cell from the nearest landmark
         and ``JUMP_WEIGHT`` times what a move is longer than ``LONGEST_MOVE``.
         """
-        path, landmarks = path / self.stride.to(path), (self.landmarks / self.stride).to(path)
+        path = path / self.stride.to(path)
         jumps = (path.diff(dim=1).norm(dim=-1) - LONGEST_MOVE).clamp_min(0)
-        off = _distances(path[:, 1:], landmarks.expand(len(path), -1, -1)).amin(dim=-1)
+        off = self.nearest(path[:, 1:], 1)[0][..., 0]
         return (OFF_RECORDING_WEIGHT * (off - CELL).clamp_min(0) + JUMP_WEIGHT * jumps).mean(dim=1)
+
+    def _search(self, goals: Float[Tensor, "batch goal"]) -> Float[Tensor, "batch landmark"]:
+        """Return the costs of all landmarks to each goal."""
+        distances, nearest = self.nearest(goals / self.stride, GOAL_LANDMARKS)
+        direct = np.full((len(goals), len(self.landmarks)), np.inf)
+        np.put_along_axis(direct, nearest.numpy(), distances.numpy(), axis=1)
+        costs = self._luckiest_costs(direct)
+        if (self.chances > 0).any():
+            costs = self._expected_costs(costs, direct)
+        return torch.tensor(_with_farthest(costs), dtype=torch.float32)
+
+    @cached_property
+    def _searches(self) -> dict[bytes, Float[Tensor, "batch landmark"]]:
+        """The costs of the last searches, by the goals."""
+        return {}
+
+    @cached_property
+    def scaled(self) -> Float[Tensor, "landmark goal"]:
+        """The landmarks in steps, that is, divided by ``stride``."""
+        return self.landmarks / self.stride
+
+    def nearest(
+        self, positions: Float[Tensor, "*shape goal"], number: int
+    ) -> tuple[Float[Tensor, "*shape neighbour"], Int[Tensor, "*shape neighbour"]]:
+        """Return the distances to the landmarks nearest to positions in steps, and which these are, nearest first.
+
+        There are ``number`` of them, or as many as there are landmarks. Positions that are not finite, which a search
+        cannot take, are put far away or at the origin.
+        """
+        ranks = range(1, 1 + min(number, len(self.landmarks)))
+        finite = positions.detach().cpu().double().nan_to_num(0.0, FAR_AWAY, -FAR_AWAY)
+        distances, nearest = self._tree.query(finite.numpy(), ranks)
+        return torch.as_tensor(distances).to(positions), torch.as_tensor(nearest).to(positions.device)
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.scaled.double().numpy())
 
     def _steps(self) -> Float[np.ndarray, " edge"]:
         """Return the steps that each edge takes."""
-        start, stop = (self.landmarks / self.stride).double().numpy()[self.edges.numpy().T]
+        start, stop = self.scaled.double().numpy()[self.edges.numpy().T]
         return np.where(self.chances.numpy() > 0, 1.0, np.linalg.norm(start - stop, axis=1))
 
     def _luckiest_costs(self, direct: Float[np.ndarray, "batch landmark"]) -> Float[np.ndarray, "batch landmark"]:
@@ -216,13 +255,6 @@ def _with_farthest(costs: Float[np.ndarray, "batch landmark"]) -> Float[np.ndarr
     return np.where(np.isinf(costs), highest, costs)
 
 
-def _distances(
-    start: Float[Tensor, "*batch start goal"], stop: Float[Tensor, "*batch stop goal"]
-) -> Float[Tensor, "*batch start stop"]:
-    """Return distances without matrix products, which lose the digits of what is far from the origin."""
-    return torch.cdist(start, stop, compute_mode="donot_use_mm_for_euclid_dist")
-
-
 def _chances(chosen, times, thrown, times_thrown) -> Float[np.ndarray, " edge"]:
     """Return for chosen and thrown edges, each taken so many ``times``, the chance of being thrown along them."""
     tails = np.concatenate([chosen, thrown])[:, 0]
@@ -235,12 +267,14 @@ class CostField:
     """The cost to go to one goal for each plan of a batch, as a function of the position.
 
     Attributes:
+        graph: of the recording.
         goals: environment units.
-        landmarks: in steps, that is, divided by ``stride``.
-        stride: see ``CostToGo``.
+        landmarks: those of the graph in steps, where the goals are.
+        stride: that of the graph, where the goals are.
         costs: of each landmark to each goal, in steps.
     """
 
+    graph: CostToGo
     goals: Float[Tensor, "batch goal"]
     landmarks: Float[Tensor, "landmark goal"]
     stride: Float[Tensor, " goal"]
@@ -253,11 +287,9 @@ class CostField:
         from there on. Where several of them are as good, a soft minimum is a few steps lower than the minimum.
         """
         scaled = positions / self.stride
-        with torch.no_grad():
-            number = min(NEIGHBOURS, len(self.landmarks))
-            distances, nearest = _distances(scaled, self.landmarks.expand(len(scaled), -1, -1)).topk(number, -1, False)
-            beyond = self.costs[:, None].expand(*scaled.shape[:2], -1).gather(2, nearest)  # (batch, step, neighbour)
-            beyond = beyond.masked_fill(distances > distances[..., :1] + REACH, torch.inf)
+        distances, nearest = self.graph.nearest(scaled, NEIGHBOURS)  # (batch, step, neighbour)
+        beyond = self.costs.gather(1, nearest.flatten(1)).view(nearest.shape)
+        beyond = beyond.masked_fill(distances > distances[..., :1] + REACH, torch.inf)
         by_landmark = beyond + rounded_norm(scaled[:, :, None] - self.landmarks[nearest])
         straight = self.distance(positions)
         straight = torch.where(straight.detach() < 2 * CELL, straight, torch.inf)

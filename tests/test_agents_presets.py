@@ -11,6 +11,7 @@ from dfplan.agents.presets import (
     DIFFUSER,
     GOAL_TOKEN,
     MONTE_CARLO_GUIDANCE,
+    OWN_ACTIONS_HORIZON,
     POLICY,
     PRESETS,
     TEACHER_FORCING,
@@ -42,6 +43,15 @@ def test_a_guided_plan_is_as_long_as_the_cost_to_go_needs_and_no_longer_than_the
     assert config_for(knowing_model, "re-executed").horizon == knowing_model.config.horizon == 8
     knowing_model.config = replace(knowing_model.config, num_tokens=COST_TO_GO_HORIZON)  # of two steps each
     assert config_for(knowing_model, "re-executed").horizon == COST_TO_GO_HORIZON
+
+
+def test_guided_plans_whose_own_actions_are_executed_are_made_anew_sooner(knowing_model):
+    def horizon(**settings):
+        return config_for(knowing_model, "re-executed", **settings).open_loop_horizon
+
+    assert horizon(controller="diffused") == OWN_ACTIONS_HORIZON < horizon(controller="pd") == horizon()
+    assert horizon(controller="diffused", open_loop_horizon=7) == 7
+    assert horizon(controller="diffused", **GOAL_TOKEN) == horizon(**GOAL_TOKEN)
 
 
 def test_settings_win_over_what_suits_the_model(knowing_model):
@@ -76,13 +86,15 @@ def test_monte_carlo_guidance_is_the_guided_default_with_one_plan_of_several_fut
     assert replace(several, **changed) == default
 
 
-@pytest.mark.parametrize("name", [name for name in vars(presets) if name.isupper()])
+@pytest.mark.parametrize(
+    "name", [name for name, value in vars(presets).items() if name.isupper() and isinstance(value, dict)]
+)
 def test_every_set_of_settings_is_one_of_the_planner(name):
     chosen = getattr(presets, name)
     if name in ("PRESETS", "BY_DEMONSTRATIONS"):
         for settings in chosen.values():
             PlannerConfig(**settings)
-    elif name != "COST_TO_GO_HORIZON":
+    else:
         PlannerConfig(**chosen)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dfplan.agents.config import PlannerConfig
-from dfplan.agents.presets import BY_DEMONSTRATIONS, MONTE_CARLO_GUIDANCE, PRESETS
+from dfplan.agents.presets import BY_DEMONSTRATIONS, COST_TO_GO, COST_TO_GO_HORIZON, MONTE_CARLO_GUIDANCE, PRESETS
 from dfplan.benchmarks.contenders import (
     CONTENDERS,
     PRESET_NAMES,
@@ -34,6 +34,7 @@ def test_an_unknown_agent_is_answered_with_near_ones():
 def test_every_promised_agent_is_in_the_table():
     assert set(CONTENDERS) == {
         "planner",
+        "planner-guided",
         "planner-goal-token",
         "policy",
         "planner-mcg",
@@ -193,10 +194,12 @@ def test_every_preset_can_be_named_before_torch_is_loaded():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_what_the_planner_acts_by_and_other_agents_keep_their_own_settings(checkpoint, preset):
     options = ContenderOptions("maze2d-umaze-v1", checkpoint, device="cpu", preset=preset)
-    agents = make_contenders(["planner", "planner-mcg", "waypoint"], options)
+    agents = make_contenders(["planner", "planner-guided", "planner-mcg", "waypoint"], options)
     own = BY_DEMONSTRATIONS["recorded"]
     assert agents["planner"].config == PlannerConfig(**own | PRESETS[preset])
-    assert agents["planner-mcg"].config == PlannerConfig(**own | MONTE_CARLO_GUIDANCE)
+    ahead = {"horizon": min(COST_TO_GO_HORIZON, agents["planner"].model.config.horizon)}
+    assert agents["planner-guided"].config == PlannerConfig(**own | COST_TO_GO | ahead)
+    assert agents["planner-mcg"].config == PlannerConfig(**own | MONTE_CARLO_GUIDANCE | ahead)
 
 
 def test_a_controller_that_is_given_wins_over_the_preset(checkpoint, monkeypatch):

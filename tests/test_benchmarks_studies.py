@@ -56,7 +56,7 @@ STUDIES = {
         training_ideas=(decisions.RECORDED_RECIPE, "20 steps in a token"),
     ),
     guides: guides.Settings(episodes=2, num_steps=3, guides=tuple(guides.GUIDES)[:2]),
-    table1: table1.Settings(("umaze",), episodes=2, agents=("dfplan policy", "random")),
+    table1: table1.Settings(("umaze",), episodes=2, agents=("policy, re-executed, pursuit", "random")),
 }
 
 
@@ -112,7 +112,7 @@ def test_the_paper_table_has_the_limit_first_and_quoted_rows_marked():
 
 
 def test_the_paper_table_has_the_planner_on_both_data_by_own_actions_and_by_pursuit(tmp_path):
-    planners = [label for label, contender in table1.RUN_HERE.items() if contender.agent == "planner"]
+    planners = [label for label, contender in table1.RUN_HERE.items() if contender.agent == "planner-goal-token"]
     settings = table1.Settings(("umaze",), episodes=1, agents=(*planners, "Diffuser, PD controller", "random"))
     run = Run(seed=1, device="cpu", output=tmp_path)
     rows = [table1._row("umaze", "random", label, settings, run) for label in settings.agents]

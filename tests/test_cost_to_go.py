@@ -13,6 +13,7 @@ from dfplan.cost_to_go import (
     JUMP_WEIGHT,
     LONGEST_MOVE,
     OFF_RECORDING_WEIGHT,
+    REMEMBERED_SEARCHES,
     ROUNDING,
     CostToGo,
     rounded_norm,
@@ -429,3 +430,18 @@ def test_a_checkpoint_with_an_impossible_cost_to_go_is_refused(tiny_model, cost_
     save_checkpoint(tmp_path / "x.safetensors", tiny_model, {})
     with pytest.raises(InputError, match="holds a cost to go whose"):
         load_checkpoint(tmp_path / "x.safetensors")
+
+
+def test_positions_that_are_not_finite_have_costs_that_are_not_finite_either():
+    field = corridor(1, -1).to_goals(at(182.5))
+    inf, nan = float("inf"), float("nan")
+    assert not field(torch.tensor([[[inf], [-inf], [nan]]])).isfinite().any()
+    assert field(torch.tensor([[[3e38]]])).item() > 1e30
+
+
+def test_the_costs_of_goals_that_come_again_are_remembered_but_not_those_of_all_goals():
+    graph = corridor(1, -1)
+    goals = [torch.tensor([[float(value)]]) for value in range(10, 10 + 2 * REMEMBERED_SEARCHES)]
+    for goal in (*goals, goals[0], goals[-1], goals[-1]):
+        torch.testing.assert_close(graph.to_goals(goal).costs, corridor(1, -1).to_goals(goal).costs)
+    assert len(graph._searches) == REMEMBERED_SEARCHES
