@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.agents.presets import MONTE_CARLO_GUIDANCE, POLICY, PRESETS
+from dfplan.agents.presets import COST_TO_GO, GOAL_TOKEN, MONTE_CARLO_GUIDANCE, POLICY, PRESETS
 from dfplan.benchmarks import speed_scaling
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, Variant, main
 from dfplan.benchmarks.charts import COLOURS, PANEL_SIZE
@@ -37,13 +37,15 @@ from dfplan.config import RECIPES
 from dfplan.envs.datasets import load_dataset
 
 FUTURES = 8
-GUIDED = f"planner-mcg, {FUTURES} futures"
 # Name -> settings of the planner.
 AGENTS: dict[str, dict[str, Any]] = PRESETS | {
+    "goal token": GOAL_TOKEN,
     "policy": POLICY,
-    GUIDED: MONTE_CARLO_GUIDANCE | {"num_futures": FUTURES},
+    "1 candidate": COST_TO_GO | {"candidates": 1},
+    "8 candidates": COST_TO_GO | {"candidates": 8},
+    f"planner-mcg, {FUTURES} futures": MONTE_CARLO_GUIDANCE | {"num_futures": FUTURES},
 }
-MARKERS = ("o", "s", "^", "D", "v")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 FULL_BATCH = 16  # from which on a pass should be bound by its products
 
 
@@ -53,8 +55,8 @@ class Settings:
 
     Attributes:
         mazes: whose shipped checkpoints act.
-        episodes: of which scores are made; ``guided_episodes`` those of Monte-Carlo guidance, which plans for long.
-        batches: episodes planned side by side; ``guided_batches`` with Monte-Carlo guidance.
+        episodes: of which scores are made; ``guided_episodes`` those of guided agents, which plan for longer.
+        batches: episodes planned side by side; ``guided_batches`` by guided agents.
         passes: sequences in one network pass.
         seconds: about what one measurement may take.
         rows: of the data set that training is timed on.
@@ -70,14 +72,16 @@ class Settings:
     rows: int = 200_000
 
 
-FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100, guided_episodes=8)
+FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100, guided_episodes=16)
 QUICK = Settings(
     mazes=("umaze",), episodes=10, guided_episodes=1, guided_batches=(1,), passes=(1, 16), seconds=0.3, rows=20_000
 )
 
 EXPLANATION = f"""
-`fast`, `default` and `best` are the presets of `dfplan-bench`; `policy` decides token by token; `planner-mcg` is the
-paper's planner, with {FUTURES} futures of Monte-Carlo guidance. A *decision* is one plan for one episode. Its wall time
+`fast`, `default` and `best` are the presets of `dfplan-bench`; the last two are guided along the cost to go, with four
+candidates. `goal token` is told its goal by a token instead, and so is `policy`, which decides token by token. `1
+candidate` and `8 candidates` are the default with so many; `planner-mcg` has one candidate and {FUTURES} futures of
+Monte-Carlo guidance. A *decision* is one plan for one episode. Its wall time
 is the agent's own, from observations to a plan on the CPU: p50 and p95 of one episode's first plan made again and
 again, when everything is still to be planned, and of all plans of one episode, at batch 1. Between plans the agent only
 tracks: `act between plans`. Decisions per second count plans made side by side for so many episodes.
@@ -120,7 +124,7 @@ def study(settings: Settings, run: Run) -> Findings:
 
 
 def _score_row(maze: str, name: str, agent: DFPlanner, settings: Settings, run: Run) -> Row:
-    episodes = settings.guided_episodes if name == GUIDED else settings.episodes
+    episodes = settings.episodes if agent.config.guide is None else settings.guided_episodes
     conditions = Conditions(f"maze2d-{maze}-v1", episodes, run.seed)
     evaluation = evaluate(agent, conditions, f"{maze}, {name}", timed=False)
     plans, acts = measure_latency(agent, conditions)
@@ -141,7 +145,7 @@ def between_plans(plans: np.ndarray, acts: np.ndarray) -> np.ndarray:
 
 
 def _decision_rows(maze: str, name: str, agent: DFPlanner, machine: Machine, settings: Settings, run: Run) -> list[Row]:
-    batches = settings.guided_batches if name == GUIDED else settings.batches
+    batches = settings.batches if agent.config.guide is None else settings.guided_batches
     return [{"agent": name} | _decision_row(maze, agent, batch, machine, settings, run) for batch in batches]
 
 

@@ -5,14 +5,14 @@ for each token, episode, sampling step, candidate or future.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.agents.presets import GOAL_TOKEN, MONTE_CARLO_GUIDANCE
+from dfplan.agents.presets import COST_TO_GO, GOAL_TOKEN, MONTE_CARLO_GUIDANCE, config_for
 from dfplan.benchmarks.ablation import Findings, Row, Run
 from dfplan.benchmarks.charts import lines
 from dfplan.benchmarks.evaluation import Conditions
@@ -43,6 +43,7 @@ class Settings:
     batch: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     sampling_steps: tuple[int, ...] = (1, 2, 3, 5, 10, 20)
     candidates: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    guided_candidates: tuple[int, ...] = (1, 2, 4, 8, 16)
     num_futures: tuple[int, ...] = (2, 4, 8, 16)
 
 
@@ -54,14 +55,16 @@ QUICK = Settings(
     batch=(1, 4, 16),
     sampling_steps=(1, 2, 4),
     candidates=(1, 4, 8),
+    guided_candidates=(1, 2),
     num_futures=(2, 4),
 )
 # Sweep -> what one more of it is, and the planner's settings at a value of it, given the steps of a token.
 SWEEPS: dict[str, tuple[str, Callable[[int, int], dict[str, Any]]]] = {
-    "lookahead": ("token", lambda value, frame_stack: {"horizon": value * frame_stack}),
-    "batch": ("episode", lambda value, frame_stack: {}),
-    "sampling_steps": ("step", lambda value, frame_stack: {"sampling_steps": value}),
-    "candidates": ("candidate", lambda value, frame_stack: {"candidates": value}),
+    "lookahead": ("token", lambda value, frame_stack: GOAL_TOKEN | {"horizon": value * frame_stack}),
+    "batch": ("episode", lambda value, frame_stack: GOAL_TOKEN),
+    "sampling_steps": ("step", lambda value, frame_stack: GOAL_TOKEN | {"sampling_steps": value}),
+    "candidates": ("candidate", lambda value, frame_stack: GOAL_TOKEN | {"candidates": value}),
+    "guided_candidates": ("candidate", lambda value, frame_stack: COST_TO_GO | {"candidates": value}),
     "num_futures": ("future", lambda value, frame_stack: MONTE_CARLO_GUIDANCE | {"num_futures": value}),
 }
 FLAT = 0.1  # a line that rises less over its sweep, as a share of its lowest point, is called flat
@@ -162,7 +165,7 @@ def _sweep(name: str, agent: DFPlanner, settings: Settings, run: Run) -> Sweep:
 def _point(name: str, value: int, agent: DFPlanner, settings: Settings, run: Run) -> Point:
     """Return what the first plan of an episode takes with one setting changed."""
     changed = SWEEPS[name][1](value, agent.model.config.frame_stack)
-    planner = DFPlanner(agent.model, replace(agent.config, **changed))
+    planner = DFPlanner(agent.model, config_for(agent.model, agent.info.get("demonstrations", "recorded"), **changed))
     conditions = Conditions(f"maze2d-{settings.maze}-v1", 1, run.seed)
     plan = first_plan(planner, conditions, value if name == "batch" else 1)
     return Point(value, repeated(plan, settings.seconds), operations(plan))
@@ -207,8 +210,9 @@ def _explanation(
     sentences = [_sentence(sweep, machine, precision) for sweep in sweeps.values()]
     sentences.append(_bound(sweeps["batch"], sweeps["sampling_steps"], agent))
     introduction = f"""\
-First plans of episodes of maze2d-{settings.maze} by the default agent, of one episode at a time, with one setting
-changed; against `num_futures`, plans by Monte-Carlo guidance. Intervals are over calls; lines are fitted by least
+First plans of episodes of maze2d-{settings.maze} by the agent `planner-goal-token`, of one episode at a time, with one
+setting changed; against `guided_candidates`, plans of the agent `planner-guided`, and against `num_futures`, those of
+`planner-mcg`. Intervals are over calls; lines are fitted by least
 squares of relative errors. GFLOP are those of the matrix products that ran (two operations for each multiply-add), and
 shares are of the best rate of {precision} products, which the first table has. {machine}
 """

@@ -11,7 +11,7 @@ from dfplan.benchmarks.speed_scaling import FULL, QUICK, SWEEPS, Point, Sweep, f
 from dfplan.benchmarks.timing import Machine
 
 MACHINE = Machine(torch.device("cpu"), "abacus", 1, {"float32": {8: 1e9}})
-SMALL = speed_scaling.Settings("umaze", 1e-4, (1, 2), (1, 2, 4), (1, 2), (1, 2), (2, 3))
+SMALL = speed_scaling.Settings("umaze", 1e-4, (1, 2), (1, 2, 4), (1, 2), (1, 2), (1, 2), (2, 3))
 
 
 def sweep(name, seconds_and_work):
