@@ -57,12 +57,7 @@ def guide_score(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionFo
     """Return the guide's score per step, less what speaks against the plan if the model's recording can tell.
 
     That is how far the plan leaves the recording and how far it jumps, in steps (``CostToGo.implausibility``).
-
-    Raises:
-        InputError: if there is no guide.
     """
-    if guide is None:
-        raise InputError("the selection 'guide' needs a guide, such as guide='cost_to_go'.")
     device = model.alpha_bar.device
     parts = (plan.observations, plan.actions, plan.rewards)
     planned = Trajectories(*(torch.as_tensor(part, dtype=torch.float32, device=device) for part in parts))

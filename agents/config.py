@@ -1,6 +1,7 @@
 """How the agent decides: the settings of the planner. ``dfplan.agents.presets`` has sets of them by name."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -151,8 +152,12 @@ class PlannerConfig:
         if way_points(self.guide) and BY_COST not in guides:
             raise InputError(f"a way point stands beside guide={BY_COST!r}, which knows the ways to it.")
         scales = self.guidance_scale if isinstance(self.guidance_scale, list | tuple) else [self.guidance_scale]
-        if not len(guides) or not len(scales) or not all(isinstance(scale, int | float) for scale in scales):
+        if not len(guides) or not len(scales) or not all(isinstance(scale, Real) for scale in scales):
             raise InputError(
                 f"guide and guidance_scale need at least one guide and one number, not {self.guide!r} and "
                 f"{self.guidance_scale!r}."
             )
+        if len(scales) > self.candidates > 0:
+            raise InputError(f"{len(scales)} guidance scales need as many candidates, not {self.candidates}.")
+        if self.candidates > 1 and self.selection == "guide" and self.guide is None:
+            raise InputError("the selection 'guide' needs a guide, such as guide='cost_to_go'.")

@@ -1,12 +1,15 @@
 """Guides that need to know the episodes' goals, by the names that ``PlannerConfig.guide`` takes."""
 
+import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dfplan.cost_to_go import CostField, CostToGo
 from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
 from dfplan.guidance import (
@@ -30,7 +33,13 @@ BY_COST = "cost_to_go"
 GUIDE_NAMES = (BY_COST, *GOAL_GUIDES)
 
 
-def make_guide(chosen: object, model: DiffusionForcing, goals: Goals, passed: Passed | None = None) -> Guide | None:
+def make_guide(
+    chosen: object,
+    model: DiffusionForcing,
+    goals: Goals,
+    passed: Passed | None = None,
+    starts: Float[Tensor, "batch goal"] | None = None,
+) -> Guide | None:
     """Return the guide that a configuration chose: None, a name, a callable, or the sum of several of them.
 
     Discs to keep out of that stand beside ``cost_to_go`` are barred to it: its costs are those of ways around them. Way
@@ -41,12 +50,15 @@ def make_guide(chosen: object, model: DiffusionForcing, goals: Goals, passed: Pa
         model: whose plans are guided.
         goals: of the plans.
         passed: how many way points the agents have passed already; None for none.
+        starts: where the plans begin. If no recorded way leads from there to the goal, ``cost_to_go`` warns of it.
 
     Raises:
-        InputError: if a guide needs a goal and there is none, or needs a cost to go that the model does not hold.
+        InputError: if a guide needs a goal and there is none, or needs a cost to go that the model does not hold, or a
+            disc or way point has other channels than the goal.
     """
     if chosen is None:
         return None
+    check_guide(chosen, model)
     given = single_guides(chosen)
     discs = [guide for guide in given if isinstance(guide, KeepOut)]
     if passed is None:
@@ -56,7 +68,10 @@ def make_guide(chosen: object, model: DiffusionForcing, goals: Goals, passed: Pa
         if isinstance(guide, str) and goals is None:
             raise InputError(f"the guide {guide!r} needs a goal: reset(goal=...).")
         if guide == BY_COST:
-            guides.append(_cost_to_go(model, goals, discs, way_points(chosen), passed))
+            guide, fields = _cost_to_go(model, goals, discs, way_points(chosen), passed)
+            if starts is not None:
+                _warn_of_no_way(starts, fields)
+            guides.append(guide)
         elif isinstance(guide, str):
             guides.append(GOAL_GUIDES[guide](goals))
         elif not isinstance(guide, WayPoint):
@@ -88,28 +103,60 @@ def single_guides(chosen: object) -> Sequence:
     return chosen if isinstance(chosen, list | tuple) else (chosen,)
 
 
+def check_guide(chosen: object, model: DiffusionForcing) -> None:
+    """Raise ``InputError`` if guides that a configuration chose do not fit the model."""
+    if BY_COST not in single_guides(chosen):
+        return
+    if model.cost_to_go is None:
+        raise InputError(
+            "this checkpoint holds no cost to go; train it anew, or choose guide='goal_distance', or "
+            "**dfplan.agents.presets.GOAL_TOKEN, which tells the model its goal instead."
+        )
+    size = model.config.goal_dim
+    for point in way_points(chosen):
+        if len(point.point) != size:
+            raise InputError(f"a way point of this model has {size} numbers, as its goals have, not {point.point}.")
+    for guide in single_guides(chosen):
+        if isinstance(guide, KeepOut) and len(guide.centre) > size:
+            raise InputError(
+                f"a disc beside 'cost_to_go' has a centre of at most {size} numbers, as the model's goals have, not "
+                f"{guide.centre}."
+            )
+
+
 def _cost_to_go(
     model: DiffusionForcing,
     goals: Float[Tensor, "batch goal"],
     discs: Sequence[KeepOut],
     points: Sequence[WayPoint],
     passed: Passed,
-) -> Guide:
-    graph = model.cost_to_go
-    if graph is None:
-        raise InputError(
-            "this checkpoint holds no cost to go; train it anew, or choose guide='goal_distance', or "
-            "**dfplan.agents.presets.GOAL_TOKEN, which tells the model its goal instead."
-        )
-    for disc in discs:
-        graph = graph.without(disc.holds(graph.landmarks))
-    field = graph.to_goals(goals)
-    legs: list[Leg] = []
-    later, onward = field, torch.zeros(len(goals), device=goals.device)
+) -> tuple[Guide, list[CostField]]:
+    """Return the guide, and the costs to the way points that are not passed by all and to the goals."""
+    graph = _around(model.cost_to_go, tuple(discs))
+    fields, legs = [graph.to_goals(goals)], []
+    onward = torch.zeros(len(goals), device=goals.device)
     for number, point in reversed(list(enumerate(points))):
         stops = torch.tensor([point.point], dtype=goals.dtype, device=goals.device).expand(len(goals), -1)
-        onward = onward + later(stops[:, None])[:, 0]
+        onward = onward + fields[0](stops[:, None])[:, 0]
         is_over = torch.as_tensor(passed > number, device=goals.device)
-        later = graph.to_goals(stops)
-        legs.insert(0, Leg(point, later, onward, is_over))
-    return cost_to_go(field, legs)
+        fields.insert(0, graph.to_goals(stops))
+        legs.insert(0, Leg(point, fields[0], onward, is_over))
+    return cost_to_go(fields[-1], legs), fields
+
+
+@lru_cache(maxsize=8)  # an agent plans around the same discs again and again
+def _around(graph: CostToGo, discs: tuple[KeepOut, ...]) -> CostToGo:
+    """Return the cost to go of ways around discs."""
+    for disc in discs:
+        start, stop = graph.landmarks[graph.edges.long()].unbind(dim=1)
+        graph = graph.without(disc.holds(graph.landmarks), disc.crosses(start, stop))
+    return graph
+
+
+def _warn_of_no_way(starts: Float[Tensor, "batch goal"], fields: Sequence[CostField]) -> None:
+    cut_off = torch.stack([field.is_cut_off(starts) for field in fields]).any(dim=0)
+    if cut_off.any():
+        warnings.warn(
+            "no recorded way leads from where a plan begins to its goal or way point: 'cost_to_go' cannot lead there.",
+            stacklevel=2,
+        )

@@ -15,11 +15,11 @@ from jaxtyping import Float
 from dfplan.agents.candidates import best_of
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.executions import Episodes, Execution, Executions
-from dfplan.agents.guides import count_passed, make_guide
+from dfplan.agents.guides import check_guide, count_passed, make_guide
 from dfplan.agents.history import Belief, History, Past, Recollection
 from dfplan.agents.observations import checked, checked_share, unpacked
 from dfplan.agents.plans import Plan
-from dfplan.agents.presets import config_for
+from dfplan.agents.presets import POLICY, config_for
 from dfplan.agents.seeds import Seeds, episode_seeds, own_seeds
 from dfplan.agents.sequence import first_row, guidance_of, level_matrix, num_known
 from dfplan.agents.warm_start import warm_start
@@ -55,6 +55,7 @@ class DFPlanner:
     def __init__(self, model: DiffusionForcing, config: PlannerConfig | None = None, info: dict | None = None):
         self.model, self.config, self.info = model, config or PlannerConfig(), info or {}
         self.checkpoint: Path | None = None
+        self._modes: tuple[PlannerConfig | None, PlannerConfig | None] = None, None  # before and after mode = "policy"
         self.reset()
 
     @classmethod
@@ -84,12 +85,23 @@ class DFPlanner:
 
     @property
     def mode(self) -> str:
-        """``planner`` or ``policy``; setting it drops the present plan."""
+        """``planner`` or ``policy``; setting it drops the present plan.
+
+        A planner that becomes a policy has the settings ``dfplan.agents.presets.POLICY``; it has its own again when it
+        becomes a planner again.
+        """
         return self.config.mode
 
     @mode.setter
     def mode(self, mode: str) -> None:
-        self.config = replace(self.config, mode=mode)
+        as_planner, as_policy = self._modes
+        if mode == "policy" and self.config.mode == "planner":
+            self._modes = self.config, replace(self.config, **POLICY)
+            self.config = self._modes[1]
+        elif mode == "planner" and self.config is as_policy:
+            self.config = as_planner
+        else:
+            self.config = replace(self.config, mode=mode)
         self._executions = Executions()
 
     def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
@@ -104,10 +116,11 @@ class DFPlanner:
 
         Raises:
             InputError: if the goal is no array of its size, the history leaves the plan no room, or a setting needs
-                observations of another kind.
+                observations of another kind or another model.
         """
         model, history = self.model.config, self.config.history
         self._check_motion()
+        check_guide(self.config.guide, self.model)
         if history >= model.num_tokens:
             raise InputError(f"a history of {history} tokens leaves a model of {model.num_tokens} no room for a plan.")
         self._goal = None if goal is None else checked(goal, model.goal_dim, "goal")
@@ -135,7 +148,7 @@ class DFPlanner:
         """
         belief = self._belief(observation_level)
         with self._undone():
-            observations, single = self._observe(observation)
+            observations, single = self._observe(observation, belief)
             due = self._executions.due(observations, belief.doubted)
             if len(due):
                 self._executions.add(Execution(self._timed_plan(observations, belief, due), self.config, due))
@@ -163,7 +176,7 @@ class DFPlanner:
         """
         belief = self._belief(observation_level)
         with self._undone(in_any_case=True):
-            observations, single = self._observe(observation)
+            observations, single = self._observe(observation, belief)
             everybody = np.arange(len(observations))
             plan = self._plan(observations, belief, everybody, self._num_tokens(horizon), keep_rows)
         return plan.first() if single else plan
@@ -241,7 +254,9 @@ class DFPlanner:
         device = self.model.alpha_bar.device
         goal = None if goals is None else torch.as_tensor(goals, dtype=torch.float32, device=device)
         passed = None if self._passed is None else self._passed[episodes]
-        guide = make_guide(config.guide, self.model, goal, passed)
+        starts = observations[episodes, : self.model.config.goal_dim]
+        start = None if belief.doubted else torch.as_tensor(starts, dtype=torch.float32, device=device)
+        guide = make_guide(config.guide, self.model, goal, passed, start)
         plan = self._sampled(past, goal, guide, rest, num_tokens, streams, keep_rows)
         if config.candidates == 1:
             return plan
@@ -264,7 +279,7 @@ class DFPlanner:
         matrix, tokens = self._question(past, goal, num_tokens, streams)
         if rest is not None:
             matrix, tokens = warm_start(model, matrix, tokens, planned, rest, self.config.warm_start)
-        guidance = guidance_of(self.config, model, goal, guide, planned)
+        guidance = guidance_of(self.config, model, goal, guide, planned, len(tokens))
         on_row = (lambda x0, levels: rows.append(self._row(x0, levels, planned))) if keep_rows else None
         memory = self._memory(tokens, matrix, first)
         tokens = sample(model, tokens, matrix, streams, guidance, on_row, memory)
@@ -320,15 +335,19 @@ class DFPlanner:
         """Return the level of each planned environment step, from those of the tokens."""
         return levels[planned].repeat_interleave(self.model.config.frame_stack)
 
-    def _observe(self, observation) -> tuple[Observations, bool]:
-        """Return checked observations with a batch axis, and whether it was added; take up a dictionary's goal."""
+    def _observe(self, observation, belief: Belief) -> tuple[Observations, bool]:
+        """Return checked observations with a batch axis, and whether it was added.
+
+        Take up a dictionary's goal, and count the way points that are passed if the observation is to be trusted.
+        """
         observation, goal = unpacked(observation)
         single = np.ndim(observation) == 1
         observations = checked(observation, self.model.config.observation_dim, "observation")
         if goal is not None:
             goal = checked(goal, self.model.config.goal_dim, "desired_goal")
         self._prepare(len(observations), goal)
-        self._passed = count_passed(self.config.guide, observations, self._passed)
+        if not belief.doubted:
+            self._passed = count_passed(self.config.guide, observations, self._passed)
         return observations, single
 
     def _prepare(self, batch: int, goal: Goals) -> None:
@@ -336,8 +355,7 @@ class DFPlanner:
 
         Nothing is changed before goals and seeds are known to be as many as observations.
         """
-        goals, streams = self._goal if goal is None else goal, self._streams
-        executions, passed = self._executions, self._passed
+        goals, streams, executions = self._goal if goal is None else goal, self._streams, self._executions
         if streams is None:
             streams = [torch.Generator().manual_seed(seed) for seed in episode_seeds(self._seed, batch)]
         if goals is not None and len(goals) == 1 < batch:
@@ -347,5 +365,5 @@ class DFPlanner:
                 number = f"{batch} observations do not fit {len(given)} {name}"
                 raise InputError(f"{number}; call reset() when the batch changes.")
         if goal is not None and (self._goal is None or not np.array_equal(goals, self._goal)):
-            executions, passed = Executions(), None
-        self._goal, self._streams, self._executions, self._passed = goals, streams, executions, passed
+            executions = Executions()
+        self._goal, self._streams, self._executions = goals, streams, executions

@@ -56,8 +56,9 @@ BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40, "open_loop_horizon": 
 def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) -> PlannerConfig:
     """Return the settings that suit a model, changed by ``settings``.
 
-    A model of re-executed demonstrations that holds a cost to go is guided by it. Any other is told its goal by a
-    token: guided plans are as slow and as hesitant as the demonstrators were.
+    A model of re-executed demonstrations that holds a cost to go is guided by it, unless ``settings`` choose another
+    guide or a policy. Any other is told its goal by a token: guided plans are as slow and as hesitant as the
+    demonstrators were. Wherever ``cost_to_go`` is chosen, the settings that are not given are those of ``COST_TO_GO``.
 
     Args:
         model: whose plans are to be followed.
@@ -67,12 +68,12 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
     Raises:
         InputError: if a setting cannot be used.
     """
-    suited = dict(BY_DEMONSTRATIONS[demonstrations])
-    if demonstrations == "re-executed" and model.cost_to_go is not None:
-        suited |= COST_TO_GO
-    chosen = suited | settings
-    if BY_COST in single_guides(chosen.get("guide")):
-        suited["horizon"] = min(COST_TO_GO_HORIZON, model.config.horizon)
-        if chosen.get("controller") == "diffused":
+    suited, mode = dict(BY_DEMONSTRATIONS[demonstrations]), settings.get("mode")
+    leads = demonstrations == "re-executed" and model.cost_to_go is not None and mode != "policy"
+    if BY_COST in single_guides(settings.get("guide", BY_COST if leads else None)):
+        suited |= COST_TO_GO | {"horizon": min(COST_TO_GO_HORIZON, model.config.horizon)}
+        if settings.get("controller") == "diffused":
             suited["open_loop_horizon"] = OWN_ACTIONS_HORIZON
+    elif mode == "policy":
+        suited |= POLICY
     return PlannerConfig(**(suited | settings))

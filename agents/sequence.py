@@ -67,9 +67,9 @@ def first_row(
 
 
 def guidance_of(
-    config: PlannerConfig, model: DiffusionForcing, goal: Goals, guide: Guide | None, planned: slice
+    config: PlannerConfig, model: DiffusionForcing, goal: Goals, guide: Guide | None, planned: slice, num_plans: int
 ) -> Guidance:
-    """Return how the plan, which takes the positions ``planned`` in time, is steered.
+    """Return how so many plans, which take the positions ``planned`` in time, are steered.
 
     Raises:
         InputError: if the goal is needed and there is none.
@@ -81,26 +81,27 @@ def guidance_of(
             raise InputError("in_paint_goal needs a goal: reset(goal=...).")
         in_painting = arrival(codec, goal, planned.stop - 1, sequence_length(codec.config, planned.stop))
     return Guidance(
-        guide,
-        candidate_scales(config, goal),
-        config.num_futures,
-        config.goal_strength,
-        planned.start,
-        in_painting,
-        config.solver,
-        config.max_shift,
-        config.future_steps,
+        guide=guide,
+        scale=candidate_scales(config, num_plans, model.alpha_bar.device),
+        num_futures=config.num_futures,
+        goal_strength=config.goal_strength,
+        first_planned=planned.start,
+        end=planned.stop,
+        in_painting=in_painting,
+        solver=config.solver,
+        max_shift=config.max_shift,
+        future_steps=config.future_steps,
     )
 
 
-def candidate_scales(config: PlannerConfig, goal: Goals) -> float | Float[Tensor, " batch"]:
+def candidate_scales(
+    config: PlannerConfig, num_plans: int, device: torch.device
+) -> float | Float[torch.Tensor, " batch"]:
     """Return the guidance scale of all plans, or of each one if the candidates of an episode have different ones."""
     if not isinstance(config.guidance_scale, list | tuple):
         return config.guidance_scale
-    if goal is None:
-        raise InputError("several guidance scales are chosen between by the goal: reset(goal=...).")
-    scales = torch.tensor(config.guidance_scale, dtype=torch.float32, device=goal.device)
-    return scales[torch.arange(len(goal), device=goal.device) % config.candidates % len(scales)]
+    scales = torch.tensor(config.guidance_scale, dtype=torch.float32, device=device)
+    return scales[torch.arange(num_plans, device=device) % config.candidates % len(scales)]
 
 
 def arrival(codec: TrajectoryCodec, goal: Float[Tensor, "batch goal"], time: int, length: int) -> InPainting:

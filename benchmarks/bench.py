@@ -17,6 +17,7 @@ from dfplan.benchmarks.contenders import (
     check_contenders,
     described_config,
     make_contenders,
+    without_twins,
 )
 from dfplan.benchmarks.evaluation import Conditions, evaluate
 from dfplan.benchmarks.outputs import write_results
@@ -50,7 +51,7 @@ def main() -> None:
         arguments.hold,
     )
     with recorded_checkpoints() as checkpoints:
-        contenders = make_contenders(agents, options)
+        contenders = without_twins(make_contenders(agents, options))
     asked = {"command": "dfplan-bench", "maze": maze} | {name: getattr(arguments, name) for name in DECISIVE}
     folder = arguments.output or Path("dfplan-bench") / folder_name(f"maze2d-{maze}", _parser(), arguments, ["maze"])
     processes = launched()

@@ -123,6 +123,19 @@ def make_contenders(names: Sequence[str], options: ContenderOptions) -> dict[str
     return {name: CONTENDERS[name](options) for name in names}
 
 
+def without_twins(contenders: dict[str, Agent]) -> dict[str, Agent]:
+    """Return the agents without those that decide as an earlier one does; say on stderr which these are."""
+    kept: dict[str, Agent] = {}
+    for name, agent in contenders.items():
+        config = described_config(agent)
+        twin = next((other for other in kept if config and described_config(kept[other]) == config), None)
+        if twin is None:
+            kept[name] = agent
+        else:
+            print(f"note: with this checkpoint {name} is the same agent as {twin} and is left out.", file=sys.stderr)
+    return kept
+
+
 def check_contenders(names: Sequence[str]) -> None:
     """Raise ``InputError`` at the first name that is unknown, before anything is loaded."""
     for name in names:

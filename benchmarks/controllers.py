@@ -21,7 +21,7 @@ CONTENDERS = {
     "Diffuser": ("-full_sequence", DIFFUSER),
     "Diffuser, goal painted in only": ("-full_sequence", DIFFUSER | {"goal_token": False}),
     "full sequence, replans": ("-full_sequence", GOAL_TOKEN),
-    "shipped planner, re-executed data": ("", GOAL_TOKEN),
+    "shipped checkpoint, re-executed data": ("", GOAL_TOKEN),
 }
 
 

@@ -21,7 +21,7 @@ SHIPPED, RECORDED = "", "-recorded"
 DIFFUSED = {"controller": "diffused"}
 # Idea -> (checkpoint's suffix, what it changes).
 IDEAS = {
-    "shipped planner": (SHIPPED, {}),
+    "planner-goal-token": (SHIPPED, {}),
     "trained on recorded demonstrations": (RECORDED, {}),
     "diffused actions": (SHIPPED, DIFFUSED),
     "diffused actions, recorded demonstrations": (RECORDED, DIFFUSED),
@@ -85,7 +85,7 @@ QUICK = Settings(
     trained_maze="umaze",
     updates=100,
     rows=100_000,
-    ideas=("shipped planner", "diffused actions", "plans 40 steps"),
+    ideas=("planner-goal-token", "diffused actions", "plans 40 steps"),
     training_ideas=(OWN_RECIPE, "20 steps in a token"),
 )
 

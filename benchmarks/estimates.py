@@ -20,8 +20,7 @@ def estimates(*evaluations: Evaluation) -> dict[str, Estimate]:
     means = {
         name: over_trainings([one.scores[name].astype(float) for one in evaluations], bootstrap) for name in SCORES[:3]
     }
-    share = over_trainings([one.scores["success"].astype(bool) for one in evaluations], proportion)
-    shares = {"success": Estimate(share.value, *np.clip([share.low, share.high], 0.0, 1.0).tolist())}
+    shares = {"success": over_trainings([one.scores["success"].astype(bool) for one in evaluations], proportion)}
     median = partial(bootstrap, statistic=np.median)
     medians = {"first_reach": over_trainings([arrivals(one) for one in evaluations], median)}
     timed = ("plan_seconds", "act_seconds")

@@ -62,10 +62,10 @@ future. With one step N futures are hardly more than N copies of the mean future
 to be committed are still nearly pure noise, and the prediction from pure noise is the mean. More futures change
 nothing then. With three steps each future is one that may happen; only the tokens about to be committed are guided.
 
-The second table tells why, for the first of the networks. Demonstrations that no training saw give the first token of
-each way; the model plans the rest without a guide, in the given number of steps. The numbers are the mean distance to
-the goal over the plan, which is what the guide scores, beside what happened in these demonstrations. One step, the mean
-future, promises more of the windy way than of the calm way.
+The second table tells why, for the first of the networks; its intervals are over demonstrations. Demonstrations that
+no training saw give the first token of each way; the model plans the rest without a guide, in the given number of
+steps. The numbers are the mean distance to the goal over the plan, which is what the guide scores, beside what happened
+in these demonstrations. One step, the mean future, promises more of the windy way than of the calm way.
 """
 
 

@@ -12,7 +12,7 @@ import torch
 
 from dfplan.agents.guides import make_guide
 from dfplan.agents.planner import DFPlanner
-from dfplan.agents.presets import COST_TO_GO, GOAL_TOKEN
+from dfplan.agents.presets import COST_TO_GO, COST_TO_GO_HORIZON, GOAL_TOKEN
 from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
 from dfplan.benchmarks.charts import dots, lines
 from dfplan.benchmarks.evaluation import Conditions, evaluate, first_observation
@@ -26,13 +26,13 @@ PRESET = "the preset"
 # Steps at full speed per environment unit: makes the pull of a distance as strong as that of the cost to go.
 STEPS_PER_UNIT = 20.0
 DIFFUSED = {"controller": "diffused"}
-CANDIDATES = COST_TO_GO["candidates"]
-# Idea -> what it changes in the preset ``COST_TO_GO``.
+GUIDED = COST_TO_GO | {"horizon": COST_TO_GO_HORIZON}
+# Idea -> what it changes in ``GUIDED``.
 IDEAS: dict[str, dict[str, Any]] = {
     PRESET: {},
-    "a token tells the goal, no guide": GOAL_TOKEN | {"candidates": 1},
+    "planner-goal-token: a token tells the goal, no guide": GOAL_TOKEN,
     "a token tells the goal as well": {"goal_token": True},
-    "no guide": {"guide": None},
+    "no guide, 1 candidate": {"guide": None, "candidates": 1},
     "guide: distance as the crow flies": {
         "guide": "goal_distance",
         "guidance_scale": STEPS_PER_UNIT * COST_TO_GO["guidance_scale"],
@@ -61,7 +61,7 @@ IDEAS: dict[str, dict[str, Any]] = {
     "own actions, replans every 5 steps, 1 candidate": DIFFUSED | {"open_loop_horizon": 5, "candidates": 1},
 }
 # Guided by one candidate, where futures and scales are varied.
-ONE = COST_TO_GO | {"candidates": 1}
+ONE = GUIDED | {"candidates": 1}
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,13 @@ QUICK = Settings(
     mazes=("umaze",), episodes=4, ideas=(PRESET, "1 candidate"), futures=((1, 1), (2, 1)), scales=(0.1,), repeats=12
 )
 
-EXPLANATION = """
+EXPLANATION = f"""
 The shipped checkpoints with the goal token masked at the last level. *The preset* is the agent `planner` of
 `dfplan-bench`: guidance along the cost to go that the recording knows, a row's shift at most one standard deviation of
-the data, a zig-zag of five steps per token, plans of 120 steps made anew every 10 steps, and of four candidates the one
-that has least to go. Every other row changes what it says and nothing else; rows of one maze have the same starts. The
-tables of scales and of futures have one candidate.
+the data, a zig-zag of five steps per token, plans of {COST_TO_GO_HORIZON} steps made anew every 10 steps, and of four
+candidates the one that has least to go. Every other row changes what it says and nothing else, but for
+`planner-goal-token`, which is that agent of `dfplan-bench`: it plans as far as it can, in three steps of all tokens
+together, one candidate. Rows of one maze have the same starts. The tables of scales and of futures have one candidate.
 
 N futures: the gradient for the tokens about to be committed is the mean over N independently drawn futures; with 2
 steps each future is denoised once more before it is scored (`futures` shows a world in which that decides).
@@ -111,7 +112,7 @@ def study(settings: Settings, run: Run) -> Findings:
     for maze in settings.mazes:
         title = f"maze2d-{maze}"
         tables[f"{title}, ideas"] = [
-            {"idea": idea} | _scores(maze, idea, COST_TO_GO | IDEAS[idea], settings, run) for idea in settings.ideas
+            {"idea": idea} | _scores(maze, idea, GUIDED | IDEAS[idea], settings, run) for idea in settings.ideas
         ]
         tables[f"{title}, scales"] = [
             {"scale": scale} | _scores(maze, f"scale {scale}", ONE | {"guidance_scale": scale}, settings, run)
@@ -160,11 +161,10 @@ def _variances(maze: str, settings: Settings, run: Run) -> list[Row]:
     guide = make_guide("cost_to_go", model, goals)
     tokens = tokens.expand(settings.repeats, -1, -1).clone().requires_grad_()
     committed = about_to_be_committed(levels, model.config.num_levels)
-    rows = []
+    x0, rows = predict(model, tokens, levels)[0], []
     for futures in dict.fromkeys(number for number, _ in settings.futures if number > 1):  # one is the sequence itself
         generators = [torch.Generator().manual_seed(run.seed + repeat) for repeat in range(settings.repeats)]
         guidance = Guidance(guide, num_futures=futures)
-        x0, _ = predict(model, tokens, levels)  # anew, since a gradient uses it up
         gradient = monte_carlo_gradient(model, tokens, x0, levels, guidance, generators)[:, committed]
         variance = _variance(gradient.flatten(1).cpu().numpy())
         scaled = Estimate(*(futures * value for value in (variance.value, variance.low, variance.high)))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.presets import DIFFUSER, GOAL_TOKEN, POLICY, TEACHER_FORCING, config_for
 from dfplan.benchmarks.evaluation import Conditions, Evaluation, evaluate
@@ -29,7 +30,11 @@ def write_card(
 ) -> None:
     """Evaluate a finished model as the agents that it is made for, and write its card; ``run`` is its folder."""
     demonstrations = recipe.training.demonstrations
-    plans = {name: config_for(model, demonstrations, **settings) for name, settings in evaluated_agents(recipe).items()}
+    plans: dict[str, PlannerConfig] = {}
+    for name, settings in evaluated_agents(recipe).items():
+        config = config_for(model, demonstrations, **settings)
+        if config not in plans.values():
+            plans[name] = config
     evaluations = {name: evaluate(DFPlanner(model, plan), conditions, name, timed) for name, plan in plans.items()}
     configs = {name: asdict(plan) | {"demonstrations": demonstrations} for name, plan in plans.items()}
     card = model_card(recipe, evaluations, configs, training_command(recipe, run))

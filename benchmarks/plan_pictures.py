@@ -21,7 +21,7 @@ from dfplan.loaded import recorded_checkpoints
 FORMAT = 1  # of results.json
 MODULE = "dfplan.benchmarks.plan_pictures"
 DECISIVE = ("agent", "seed", "goal", "sampling_steps", "device")  # settings that decide about the plan
-PLANNERS = ("planner", "planner-goal-token", "policy", "planner-mcg")
+PLANNERS = ("planner", "planner-guided", "planner-goal-token", "policy", "planner-mcg")
 MOST_FRAMES = 60  # of the animation; more rows than that are thinned out evenly
 
 

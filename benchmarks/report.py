@@ -27,7 +27,8 @@ COLUMNS = {
     "plan_seconds": ("s per plan", ".5f"),
     "act_seconds": ("s per act", ".5f"),
 }
-BACKGROUND = ("trained on", "driven by")  # columns of tables that name the data and the controller of an agent
+# Columns of tables that name an agent's data and controller, and how many plans it makes, how long and how often.
+BACKGROUND = ("trained on", "driven by", "plans")
 DRIVEN_BY = {"diffused": OWN_ACTIONS, "pd": PD, "pursuit": "pursuit"}  # controller -> its name in tables
 PACKAGES = ("torch", "mujoco", "gymnasium", "numpy")
 INTERVALS = """\
@@ -62,7 +63,16 @@ def background(config: dict[str, Any]) -> dict[str, str]:
     if "controller" not in config:
         return dict.fromkeys(BACKGROUND, "-")
     driven_by = DRIVEN_BY[config["controller"]] + (", hold" if config.get("hold") else "")
-    return dict(zip(BACKGROUND, (f"{config['demonstrations']} demonstrations", driven_by), strict=True))
+    trained_on = f"{config['demonstrations']} demonstrations"
+    return dict(zip(BACKGROUND, (trained_on, driven_by, _plans(config)), strict=True))
+
+
+def _plans(config: dict[str, Any]) -> str:
+    """Return how many plans an agent makes for a decision, how long they are, and every how many steps."""
+    steps = "longest" if config["horizon"] is None else f"{config['horizon']} steps"
+    length = "1 token" if config["mode"] == "policy" else steps
+    often = "once" if config["open_loop_horizon"] is None else f"every {config['open_loop_horizon']}"
+    return f"{config['candidates']} of {length}, {often}"
 
 
 def table(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> str:

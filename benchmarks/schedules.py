@@ -40,12 +40,14 @@ GUIDED = COST_TO_GO | {"candidates": 1}
 FULL = Settings(mazes=("umaze", "medium", "large"), episodes=50, guided_episodes=32)
 QUICK = Settings(mazes=("umaze",), episodes=20, guided_episodes=4, schedules=("full_sequence", "pyramid 0.3"))
 
-EXPLANATION = """
-The shipped checkpoint of each maze plans along different scheduling matrices, all with the same number of denoising
-steps per token and the same replanning. `rows` are the sampling steps of one plan; in each the causal network
-looks at the tokens that move and no others. `goal token` tells the model its goal and plans as far as it can; `guided`
-hides the goal and leads there by the gradient of the recording's cost to go (one future, one candidate), which is where
-§3.3 expects uncertainty about the far future to pay. More rows also mean more guidance at the same scale.
+EXPLANATION = f"""
+The shipped checkpoint of each maze plans along different scheduling matrices. The rows of one table have the same
+number of denoising steps per token and the same replanning: with the goal token {FULL.sampling_steps} steps and every
+{FULL.open_loop_horizon} steps, guided {GUIDED["sampling_steps"]} and every 10. `rows` are the sampling steps of one
+plan; in each the causal network looks at the tokens that move and no others. `goal token` tells the model its goal and
+plans as far as it can; `guided` hides the goal and leads there by the gradient of the recording's cost to go (one
+future, one candidate), which is where §3.3 expects uncertainty about the far future to pay. More rows also mean more
+guidance at the same scale.
 """
 
 

@@ -55,7 +55,7 @@ class Settings:
 
     Attributes:
         mazes: whose shipped checkpoints act.
-        episodes: of which scores are made; ``guided_episodes`` those of guided agents, which plan for longer.
+        episodes: of which scores are made.
         batches: episodes planned side by side; ``guided_batches`` by guided agents.
         passes: sequences in one network pass.
         seconds: about what one measurement may take.
@@ -64,7 +64,6 @@ class Settings:
 
     mazes: tuple[str, ...]
     episodes: int
-    guided_episodes: int
     batches: tuple[int, ...] = (1, 16, 128)
     guided_batches: tuple[int, ...] = (1, 16)
     passes: tuple[int, ...] = (1, 4, 16, 64, 128)
@@ -72,19 +71,17 @@ class Settings:
     rows: int = 200_000
 
 
-FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100, guided_episodes=16)
-QUICK = Settings(
-    mazes=("umaze",), episodes=10, guided_episodes=1, guided_batches=(1,), passes=(1, 16), seconds=0.3, rows=20_000
-)
+FULL = Settings(mazes=("umaze", "medium", "large"), episodes=24)
+QUICK = Settings(mazes=("umaze",), episodes=4, guided_batches=(1,), passes=(1, 16), seconds=0.3, rows=20_000)
 
 EXPLANATION = f"""
 `fast`, `default` and `best` are the presets of `dfplan-bench`; the last two are guided along the cost to go, with four
 candidates. `goal token` is told its goal by a token instead, and so is `policy`, which decides token by token. `1
 candidate` and `8 candidates` are the default with so many; `planner-mcg` has one candidate and {FUTURES} futures of
-Monte-Carlo guidance. A *decision* is one plan for one episode. Its wall time
-is the agent's own, from observations to a plan on the CPU: p50 and p95 of one episode's first plan made again and
-again, when everything is still to be planned, and of all plans of one episode, at batch 1. Between plans the agent only
-tracks: `act between plans`. Decisions per second count plans made side by side for so many episodes.
+Monte-Carlo guidance. A *decision* is one plan for one episode. Its wall time is the agent's own, from observations to a
+plan on the CPU: p50 and p95 of one episode's first plan made again and again, when everything is still to be planned
+but the cost to its goal is known, and of all plans of one episode, at batch 1. Between plans the agent only tracks:
+`act between plans`. Decisions per second count plans made side by side for so many episodes.
 
 GFLOP are those of the matrix products that ran (torch's counter: two operations for each multiply-add, attention
 included, norms and activations not); where few rows are filled up, so that results do not depend on the batch, what
@@ -124,8 +121,7 @@ def study(settings: Settings, run: Run) -> Findings:
 
 
 def _score_row(maze: str, name: str, agent: DFPlanner, settings: Settings, run: Run) -> Row:
-    episodes = settings.episodes if agent.config.guide is None else settings.guided_episodes
-    conditions = Conditions(f"maze2d-{maze}-v1", episodes, run.seed)
+    conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed)
     evaluation = evaluate(agent, conditions, f"{maze}, {name}", timed=False)
     plans, acts = measure_latency(agent, conditions)
     seconds = {
@@ -133,7 +129,7 @@ def _score_row(maze: str, name: str, agent: DFPlanner, settings: Settings, run: 
         "plans of an episode": plans,
         "act between plans": between_plans(plans, acts),
     }
-    row: Row = {"agent": name, "normalized": estimates(evaluation)["normalized"], "episodes": episodes}
+    row: Row = {"agent": name, "normalized": estimates(evaluation)["normalized"], "episodes": settings.episodes}
     for what, sample in seconds.items():
         row |= {f"{what}: ms {quantile}": 1e3 * value for quantile, value in quantiles(sample).items()}
     return row

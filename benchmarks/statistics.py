@@ -83,6 +83,8 @@ def over_trainings(samples: Sequence[np.ndarray], estimate: Callable[[np.ndarray
     half_width = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
     value = values.mean()
     low, high = min(value - half_width, everything.low), max(value + half_width, everything.high)
+    if estimate is proportion:
+        low, high = max(low, 0.0), min(high, 1.0)
     return Estimate(float(value), float(low), float(high))
 
 

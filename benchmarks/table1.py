@@ -47,7 +47,7 @@ RUN_HERE = {
     "random": Contender("random"),
 }
 # Columns between a row's source and its scores; a dash where a row has none.
-UNKNOWN = dict.fromkeys((*BACKGROUND, "plans per episode", "updates", "episodes"), "-")
+UNKNOWN = dict.fromkeys((*BACKGROUND, "updates", "episodes"), "-")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Settings:
     agents: tuple[str, ...] = tuple(RUN_HERE)
 
 
-FULL = Settings(mazes=("umaze", "medium", "large"), episodes=100)
+FULL = Settings(mazes=("umaze", "medium", "large"), episodes=50)
 QUICK = Settings(mazes=("umaze",), episodes=10, agents=tuple(RUN_HERE)[:5])
 
 EXPLANATION = """
@@ -70,9 +70,9 @@ episodes, and mostly larger networks.
 `trained on`: the demonstrations as they were recorded (here generated with D4RL's controller and noise), or
 *re-executed*, that is the same ways driven faster. `driven by`: the plan's own actions, a PD controller on the plan's
 clock, or pursuit of the plan's way; *as published* where the source has to be asked. No quoted row is known to have
-re-executed data or pursuit; those that act by their own actions compare with the row `recorded, own actions`. `plans
-per episode`, `updates` and `episodes` say what stands behind a row: Diffuser had fewer updates here than the planner;
-the comparison at one budget is `schemes` and `controllers`.
+re-executed data or pursuit; those that act by their own actions compare with the rows `recorded, own actions`. `plans`
+(how many for a decision, how long, every how many steps), `updates` and `episodes` say what stands behind a row:
+Diffuser had fewer updates here than the planner; the comparison at one budget is `schemes` and `controllers`.
 """
 
 
@@ -104,10 +104,7 @@ def _background(agent: Agent) -> Row:
     config = described_config(agent)
     if "controller" not in config:
         return {}
-    return background(config) | {
-        "plans per episode": len(agent.plan_seconds),  # of the last batch of episodes, which all plan together
-        "updates": agent.info["step"],
-    }
+    return background(config) | {"updates": agent.info["step"]}
 
 
 def _limit(maze: str, goal: str) -> Row:

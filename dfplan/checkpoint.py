@@ -103,7 +103,7 @@ def _check_numbers(path: str | Path, model: DiffusionForcing) -> None:
     if not all(torch.isfinite(numbers).all() for numbers in (*model.state_dict().values(), model.alpha_bar)):
         raise InputError(f"{path} holds weights or statistics that are not finite in float32; train or copy it anew.")
     if model.cost_to_go is not None:
-        model.cost_to_go.check(str(path))
+        model.cost_to_go.check(str(path), model.config.goal_dim)
     if not (model.codec.std > 0).all():
         raise InputError(
             f"{path} holds standard deviations of the data of which one is {model.codec.std.min().item():g} in float32 "

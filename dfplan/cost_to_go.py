@@ -5,7 +5,8 @@ of an observation; its edges lead where the recording moved from cell to cell. A
 from each landmark to a goal. Between landmarks the cost is interpolated, so that it has a gradient, and a guide
 (``dfplan.guidance.cost_to_go``) can lead along it. Only the recording is used: neither a map nor a model of the world.
 
-Where the world throws the agent to a place that it did not choose, the cost is the expected one, not the luckiest.
+Where the world throws the agent to a place that it did not choose, the cost is the expected one, not the luckiest. A
+throw is a move within one step that is longer than a cell; whoever is carried away slowly counts as having chosen so.
 """
 
 from dataclasses import asdict, dataclass
@@ -39,7 +40,7 @@ ROUNDING_ERROR = 1e-5  # of the chances of a landmark, which are stored as float
 ACCURACY, MOST_SWEEPS = 1e-3, 100_000  # expected costs are iterated until they change by fewer steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CostToGo:
     """Landmarks and edges of a recording, from which the cost to any goal is read.
 
@@ -92,10 +93,17 @@ class CostToGo:
         """Return the parts by name; ``CostToGo(**tensors)`` is the same again."""
         return asdict(self)
 
-    def check(self, source: str) -> None:
-        """Raise ``InputError`` if the parts, read from ``source``, do not fit each other or hold impossible numbers."""
+    def check(self, source: str, goal_dim: int) -> None:
+        """Raise ``InputError`` if the parts, read from ``source``, do not fit each other and goals of ``goal_dim``
+        numbers, or are impossible.
+        """
         number = len(self.landmarks)
-        if not (self.landmarks.isfinite().all() and (self.stride > 0).all() and (self.chances.abs() <= 1).all()):
+        fits = number and self.landmarks.shape[1:] == self.stride.shape == (goal_dim,)
+        fits = fits and self.edges.shape == (len(self.chances), 2)
+        if not fits or self.edges.is_floating_point():
+            raise InputError(f"{source} holds a cost to go whose parts do not fit each other; train or copy it anew.")
+        is_chance = (self.chances >= 0) & (self.chances <= 1)
+        if not (self.landmarks.isfinite().all() and (self.stride > 0).all() and is_chance.all()):
             raise InputError(f"{source} holds a cost to go whose numbers are impossible; train or copy it anew.")
         if self.edges.numel() and not (self.edges.min() >= 0 and self.edges.max() < number):
             raise InputError(f"{source} holds a cost to go whose edges lead outside its {number} landmarks.")
@@ -104,7 +112,7 @@ class CostToGo:
         """Return the costs to goals, all found in one search.
 
         A goal may lie anywhere. It is reached in a straight line from the landmarks nearest to it. Landmarks from which
-        no recorded way leads to the goal count as far as the farthest of the others.
+        no recorded way leads to the goal count as far as the farthest of the others would be with luck.
         """
         different, which = torch.unique(goals.cpu(), dim=0, return_inverse=True)
         key = different.numpy().tobytes()
@@ -112,20 +120,24 @@ class CostToGo:
             while len(self._searches) >= REMEMBERED_SEARCHES:
                 del self._searches[next(iter(self._searches))]
             self._searches[key] = self._search(different)
-        parts = (self.scaled, self.stride, self._searches[key][which])
+        costs, is_lost = (part[which] for part in self._searches[key])
+        parts = (self.scaled, self.stride, costs, is_lost)
         return CostField(self, goals, *(part.to(goals.device) for part in parts))
 
-    def without(self, forbidden: Bool[Tensor, " landmark"]) -> "CostToGo":
-        """Return the cost to go of ways that avoid some landmarks.
+    def without(self, forbidden: Bool[Tensor, " landmark"], closed: Bool[Tensor, " edge"]) -> "CostToGo":
+        """Return the cost to go of ways that avoid some landmarks and some edges.
 
         Raises:
-            InputError: if no landmark is left.
+            InputError: if no landmark is left, or chance throws the agent to one that is to be avoided.
         """
         if forbidden.all():
             raise InputError("no recorded position is left outside what is to be avoided.")
         number = (~forbidden).cumsum(dim=0) - 1  # of each landmark that is left
-        edges = self.edges.long()
-        kept = ~forbidden[edges].any(dim=1)
+        edges, is_thrown = self.edges.long(), self.chances > 0
+        start, stop = edges.T
+        if (is_thrown & ~forbidden[start] & forbidden[stop]).any():
+            raise InputError("in the recording the agent is thrown to where it is to keep out of, which no way avoids.")
+        kept = ~forbidden[edges].any(dim=1) & (is_thrown | ~closed)
         return CostToGo(self.landmarks[~forbidden], self.stride, number[edges[kept]].int(), self.chances[kept])
 
     def implausibility(self, path: Float[Tensor, "batch start_and_step goal"]) -> Float[Tensor, " batch"]:
@@ -139,19 +151,22 @@ class CostToGo:
         off = self.nearest(path[:, 1:], 1)[0][..., 0]
         return (OFF_RECORDING_WEIGHT * (off - CELL).clamp_min(0) + JUMP_WEIGHT * jumps).mean(dim=1)
 
-    def _search(self, goals: Float[Tensor, "batch goal"]) -> Float[Tensor, "batch landmark"]:
-        """Return the costs of all landmarks to each goal."""
+    def _search(
+        self, goals: Float[Tensor, "batch goal"]
+    ) -> tuple[Float[Tensor, "batch landmark"], Bool[Tensor, "batch landmark"]]:
+        """Return the costs of all landmarks to each goal, and from which of them no recorded way leads there."""
         distances, nearest = self.nearest(goals / self.stride, GOAL_LANDMARKS)
         direct = np.full((len(goals), len(self.landmarks)), np.inf)
         np.put_along_axis(direct, nearest.numpy(), distances.numpy(), axis=1)
-        costs = self._luckiest_costs(direct)
+        luckiest = self._luckiest_costs(direct)
+        costs = _with_farthest(luckiest)
         if (self.chances > 0).any():
-            costs = self._expected_costs(costs, direct)
-        return torch.tensor(_with_farthest(costs), dtype=torch.float32)
+            costs = self._expected_costs(costs, np.isinf(luckiest), direct)
+        return torch.tensor(costs, dtype=torch.float32), torch.tensor(np.isinf(luckiest))
 
     @cached_property
-    def _searches(self) -> dict[bytes, Float[Tensor, "batch landmark"]]:
-        """The costs of the last searches, by the goals."""
+    def _searches(self) -> dict[bytes, tuple[Float[Tensor, "batch landmark"], Bool[Tensor, "batch landmark"]]]:
+        """What the last searches found, by the goals."""
         return {}
 
     @cached_property
@@ -192,24 +207,32 @@ class CostToGo:
         tails, heads = np.concatenate([stop, num_landmarks + goal]), np.concatenate([start, last])
         # A weight of 0 would be no edge.
         weights = np.concatenate([self._steps(), np.maximum(direct[goal, last], ACCURACY)])
+        # Of several edges between two nodes the shortest counts, the first one in this order.
         size = num_landmarks + num_goals
+        order = np.argsort(weights, kind="stable")
+        _, shortest = np.unique((tails * size + heads)[order], return_index=True)
+        weights, tails, heads = (part[order][shortest] for part in (weights, tails, heads))
         graph = csr_array((weights, (tails, heads)), shape=(size, size))
         return dijkstra(graph, indices=num_landmarks + np.arange(num_goals))[:, :num_landmarks]
 
     def _expected_costs(
-        self, costs: Float[np.ndarray, "batch landmark"], direct: Float[np.ndarray, "batch landmark"]
+        self,
+        costs: Float[np.ndarray, "batch landmark"],
+        lost: Bool[np.ndarray, "batch landmark"],
+        direct: Float[np.ndarray, "batch landmark"],
     ) -> Float[np.ndarray, "batch landmark"]:
         """Return the expected costs, by value iteration (Bellman 1957) from the luckiest ones, which are lower bounds.
 
         At each departure from a landmark, chance throws the agent along one of its edges, or else it chooses the best.
-        Each goal is iterated until its own costs stay, so that they do not depend on the other goals. ``costs`` are
-        finite: what no way leads on from is as far as the farthest, and stays so.
+        Each goal is iterated until its own costs stay, so that they do not depend on the other goals. What is ``lost``
+        is as far as the farthest, and stays so. So far is also whoever has no choice where chance does not throw him.
         """
-        costs, lost = _with_farthest(costs), np.isinf(costs)
+        costs, farthest = costs.copy(), costs.max(axis=1, keepdims=True)
         unfinished, steps = np.arange(len(costs)), self._steps()
         for _ in range(MOST_SWEEPS):
             present = costs[unfinished]
-            swept = np.where(lost[unfinished], present, self._sweep(present, direct[unfinished], steps))
+            swept = self._sweep(present, direct[unfinished], farthest[unfinished], steps)
+            swept = np.where(lost[unfinished], present, swept)
             changed = ~np.isclose(swept, present, rtol=0, atol=ACCURACY).all(axis=1)
             costs[unfinished] = swept
             unfinished = unfinished[changed]
@@ -221,6 +244,7 @@ class CostToGo:
         self,
         costs: Float[np.ndarray, "batch landmark"],
         direct: Float[np.ndarray, "batch landmark"],
+        farthest: Float[np.ndarray, "batch 1"],
         steps: Float[np.ndarray, " edge"],
     ) -> Float[np.ndarray, "batch landmark"]:
         """Return the expected costs of one departure from each landmark, if ``costs`` are those from there on."""
@@ -232,7 +256,7 @@ class CostToGo:
         np.add.at(unlucky, (slice(None), start[by_chance]), chances[by_chance] * through[:, by_chance])
         choice = 1 - np.bincount(start, chances, costs.shape[1])  # share of departures that are chosen, (landmark,)
         choice = np.where(choice > ROUNDING_ERROR, choice, 0.0)
-        return unlucky + choice * np.where(choice > 0, best, 0.0)
+        return unlucky + choice * np.where(np.isinf(best), farthest, best)
 
 
 def _stride(moves: Float[np.ndarray, "row goal"]) -> Float[np.ndarray, " goal"]:
@@ -262,7 +286,7 @@ def _chances(chosen, times, thrown, times_thrown) -> Float[np.ndarray, " edge"]:
     return np.concatenate([np.zeros(len(chosen)), times_thrown / departures[thrown[:, 0]]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CostField:
     """The cost to go to one goal for each plan of a batch, as a function of the position.
 
@@ -272,6 +296,7 @@ class CostField:
         landmarks: those of the graph in steps, where the goals are.
         stride: that of the graph, where the goals are.
         costs: of each landmark to each goal, in steps.
+        is_lost: from which landmarks no recorded way leads to the goal.
     """
 
     graph: CostToGo
@@ -279,6 +304,12 @@ class CostField:
     landmarks: Float[Tensor, "landmark goal"]
     stride: Float[Tensor, " goal"]
     costs: Float[Tensor, "batch landmark"]
+    is_lost: Bool[Tensor, "batch landmark"]
+
+    def is_cut_off(self, positions: Float[Tensor, "batch goal"]) -> Bool[Tensor, " batch"]:
+        """Return whether the landmark nearest to each position is one from which no recorded way leads to the goal."""
+        _, nearest = self.graph.nearest(positions / self.stride, 1)
+        return self.is_lost.gather(1, nearest)[:, 0]
 
     def __call__(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
         """Return the cost to go of each position, in steps; it is differentiable.

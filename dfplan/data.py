@@ -8,6 +8,7 @@ With ``hold_goal=False`` a window never stands still. It runs on from goal to go
 demonstrator goes, its own goal being its last state, or one on the way.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +44,19 @@ def stream_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
     return _next_marked(is_last)
 
 
-def recorded_cost_to_go(dataset: dict[str, np.ndarray], goal_dim: int) -> CostToGo:
+def recorded_cost_to_go(dataset: dict[str, np.ndarray], goal_dim: int) -> CostToGo | None:
     """Return the cost to go that a data set knows, over the first ``goal_dim`` channels of its observations.
 
-    Where the data set has true states, which the observations repeat after each new goal, it is read from those.
+    Where the data set has true states, which the observations repeat after each new goal, it is read from those. Where
+    nothing moves there is none, and a warning says so.
     """
     ends = stream_ends(dataset)
     states = true_states(dataset) if "infos/qpos" in dataset else dataset["observations"]
-    return CostToGo.of(states[:, :goal_dim], ends == np.arange(len(ends)))
+    try:
+        return CostToGo.of(states[:, :goal_dim], ends == np.arange(len(ends)))
+    except InputError as error:
+        warnings.warn(f"{error} The model cannot be guided along one.", stacklevel=2)
+        return None
 
 
 def _next_marked(is_last: Bool[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:

@@ -133,7 +133,8 @@ def predicted_return(discount: float = 1.0, weight: float = 1.0) -> Guide:
 class KeepOut:
     """A guide that charges each step for its depth inside a disc, in units of the radius, times ``weight``.
 
-    Together with the guide ``cost_to_go`` (``dfplan.agents.guides``) the costs are those of ways around the disc.
+    Together with the guide ``cost_to_go`` (``dfplan.agents.guides``) the costs are those of ways around the disc: its
+    landmarks, and the edges that cross it, are barred.
 
     Attributes:
         centre: in the first channels of the observation, environment units.
@@ -156,6 +157,15 @@ class KeepOut:
     def holds(self, positions: Float[Tensor, "landmark goal"]) -> Bool[Tensor, " landmark"]:
         """Return which positions lie inside the disc."""
         return self._distances(positions[None])[0] < self.radius
+
+    def crosses(self, start: Float[Tensor, "edge goal"], stop: Float[Tensor, "edge goal"]) -> Bool[Tensor, " edge"]:
+        """Return which straight lines from a start to a stop come into the disc."""
+        size = len(self.centre)
+        start, stop, centre = start[:, :size], stop[:, :size], torch.tensor(self.centre, dtype=start.dtype)
+        along, to_centre = stop - start, centre - start
+        share = (to_centre * along).sum(dim=1) / along.square().sum(dim=1).clamp_min(torch.finfo(start.dtype).tiny)
+        nearest = start + share.clamp(0, 1)[:, None] * along
+        return (nearest - centre).norm(dim=1) < self.radius
 
     def _distances(self, observations: Float[Tensor, "batch step observation"]) -> Float[Tensor, "batch step"]:
         return _distances(observations, torch.tensor([self.centre], dtype=torch.float32))

@@ -58,6 +58,8 @@ class Guidance:
         goal_strength: weight of the goal-conditioned over the unconditional prediction (classifier-free guidance); 1
             is the former alone.
         first_planned: position in time of the first token that may be guided; executed history stands before it.
+        end: position behind the last planned token, None for the end of the sequence. A guide sees nothing beyond it,
+            where a network that is not causal has masked tokens.
         in_painting: what must be in the plan, whatever the model and the guide say.
         solver: what a row's step aims at, a name in ``dfplan.noise.SOLVERS``.
         max_shift: the most by which one row's guidance may move x0 of a token: the root mean square over its channels,
@@ -72,6 +74,7 @@ class Guidance:
     num_futures: int = 1
     goal_strength: float = 1.0
     first_planned: int = FIRST_PLANNED
+    end: int | None = None
     in_painting: InPainting | None = None
     solver: str = "ddim"
     max_shift: float | None = None
@@ -280,7 +283,7 @@ def _score(
 
     The guide knows of one goal per plan, so it is shown one copy of every plan at a time.
     """
-    plans = model.codec.decode(x0[:, :, guidance.first_planned :].flatten(0, 1))
+    plans = model.codec.decode(x0[:, :, guidance.first_planned : guidance.end].flatten(0, 1))
     parts = (plans.observations, plans.actions, plans.rewards)
     copies = zip(*(part.unflatten(0, x0.shape[:2]).unbind(dim=1) for part in parts))
     return sum(guidance.guide(Trajectories(*copy)).sum() for copy in copies) / model.config.frame_stack

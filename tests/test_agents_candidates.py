@@ -10,6 +10,7 @@ from dfplan.agents.candidates import (
     guide_score,
     shortness,
 )
+from dfplan.agents.config import PlannerConfig
 from dfplan.agents.guides import make_guide
 from dfplan.agents.plans import Plan
 from dfplan.cost_to_go import JUMP_WEIGHT, LONGEST_MOVE, OFF_RECORDING_WEIGHT
@@ -144,6 +145,6 @@ def test_a_plan_that_leaves_the_recording_or_jumps_is_charged_if_the_model_has_a
     assert not guide_score(plan_of(ways), None, flat, knowing_model).any()
 
 
-def test_to_choose_by_the_guide_there_must_be_one(knowing_model):
+def test_to_choose_by_the_guide_there_must_be_one():
     with pytest.raises(InputError, match="the selection 'guide' needs a guide"):
-        SELECTIONS["guide"](plan_of([straight(1, 1)]), FAR_GOAL, None, knowing_model)
+        PlannerConfig(candidates=2, selection="guide")

@@ -18,6 +18,7 @@ from dfplan.agents.presets import (
     config_for,
 )
 from dfplan.envs.errors import InputError
+from dfplan.guidance import KeepOut
 
 OWN_AGENTS = {"goal token": GOAL_TOKEN, "policy": POLICY, "diffuser": DIFFUSER, "teacher forcing": TEACHER_FORCING}
 
@@ -54,8 +55,26 @@ def test_guided_plans_whose_own_actions_are_executed_are_made_anew_sooner(knowin
     assert horizon(controller="diffused", **GOAL_TOKEN) == horizon(**GOAL_TOKEN)
 
 
+def test_the_cost_to_go_comes_with_its_settings_whatever_the_demonstrations_and_the_guides_beside_it(knowing_model):
+    by_cost = PlannerConfig(**BY_DEMONSTRATIONS["recorded"], **COST_TO_GO, horizon=8)
+    assert config_for(knowing_model, "recorded", guide="cost_to_go") == by_cost
+    beside = (KeepOut((1.0, 2.0), 0.5), "cost_to_go")
+    assert config_for(knowing_model, "recorded", guide=beside) == replace(by_cost, guide=beside)
+
+
+@pytest.mark.parametrize("guide", [None, "goal_distance", KeepOut((1.0, 2.0), 0.5)])
+def test_with_another_guide_or_none_the_model_is_told_its_goal_by_a_token(knowing_model, guide):
+    assert config_for(knowing_model, "re-executed", guide=guide) == PlannerConfig(guide=guide)
+
+
+@pytest.mark.parametrize("demonstrations", BY_DEMONSTRATIONS)
+def test_a_policy_has_its_own_settings(knowing_model, demonstrations):
+    config = config_for(knowing_model, demonstrations, mode="policy")
+    assert config == PlannerConfig(**(BY_DEMONSTRATIONS[demonstrations] | POLICY))
+
+
 def test_settings_win_over_what_suits_the_model(knowing_model):
-    settings = {"guide": "goal_distance", "pursuit_lookahead": 3, "horizon": None}
+    settings = {"candidates": 3, "pursuit_lookahead": 3, "horizon": None}
     config = config_for(knowing_model, "re-executed", **settings)
     assert {name: getattr(config, name) for name in settings} == settings
     assert config.max_shift == COST_TO_GO["max_shift"]

@@ -48,7 +48,7 @@ def test_a_causal_models_sequence_ends_with_the_plan_and_any_others_is_as_long_a
     for model_config, length in ((replace(tiny_config, causal=True), 5), (tiny_config, 6)):
         assert sequence_length(model_config, stop=5) == length
         assert level_matrix(model_config, config, True, beliefs, num_tokens=2).shape[1] == length
-        guidance = guidance_of(config, DiffusionForcing(model_config), torch.zeros(1, 2), None, slice(3, 5))
+        guidance = guidance_of(config, DiffusionForcing(model_config), torch.zeros(1, 2), None, slice(3, 5), 1)
         assert guidance.in_painting.mask.shape[0] == length
 
 
@@ -102,15 +102,15 @@ def test_the_goal_is_painted_into_one_token_as_a_state_of_rest(tiny_model):
 def test_only_what_is_planned_is_guided_and_painted(tiny_model):
     goal = torch.tensor([[2.0, 3.0]])
     config = PlannerConfig(guide="goal_distance", guidance_scale=0.5, num_futures=3, in_paint_goal=True)
-    guidance = guidance_of(config, tiny_model, goal, goal_distance(goal), slice(3, 5))
-    assert (guidance.scale, guidance.num_futures, guidance.first_planned) == (0.5, 3, 3)
+    guidance = guidance_of(config, tiny_model, goal, goal_distance(goal), slice(3, 5), len(goal))
+    assert (guidance.scale, guidance.num_futures, guidance.first_planned, guidance.end) == (0.5, 3, 3, 5)
     assert guidance.in_painting.mask.any(dim=1).tolist() == [False] * 4 + [True, False]
     with pytest.raises(InputError, match="in_paint_goal needs a goal"):
-        guidance_of(PlannerConfig(in_paint_goal=True), tiny_model, None, None, slice(3, 5))
+        guidance_of(PlannerConfig(in_paint_goal=True), tiny_model, None, None, slice(3, 5), 1)
 
 
 def test_the_solver_is_the_configurations_and_a_misspelt_one_is_answered_with_its_near_match(tiny_model):
-    guidance = guidance_of(PlannerConfig(solver="multistep"), tiny_model, None, None, slice(2, 4))
+    guidance = guidance_of(PlannerConfig(solver="multistep"), tiny_model, None, None, slice(2, 4), 1)
     assert guidance.solver == "multistep"
     with pytest.raises(InputError, match="did you mean multistep"):
         PlannerConfig(solver="multi_step")
@@ -122,17 +122,23 @@ def test_a_goal_that_is_not_known_is_zeros_in_every_plan(tiny_model):
 
 
 def test_the_bound_of_the_shift_is_the_configurations(tiny_model):
-    assert guidance_of(PlannerConfig(max_shift=0.5), tiny_model, None, None, slice(2, 4)).max_shift == 0.5
-    assert guidance_of(PlannerConfig(), tiny_model, None, None, slice(2, 4)).max_shift is None
+    assert guidance_of(PlannerConfig(max_shift=0.5), tiny_model, None, None, slice(2, 4), 1).max_shift == 0.5
+    assert guidance_of(PlannerConfig(), tiny_model, None, None, slice(2, 4), 1).max_shift is None
     with pytest.raises(InputError, match="above 0 standard deviations"):
         PlannerConfig(max_shift=0.0)
 
 
 def test_the_candidates_of_every_episode_have_the_scales_in_turn():
-    goals = torch.zeros(6, 2)  # of two episodes with three candidates each
+    num_plans, device = 6, torch.device("cpu")  # of two episodes with three candidates each
     config = PlannerConfig(candidates=3, guidance_scale=(0.5, 2.0))
-    assert candidate_scales(config, goals).tolist() == [0.5, 2.0, 0.5] * 2
-    assert candidate_scales(replace(config, guidance_scale=(1.0, 2.0, 3.0, 4.0)), goals).tolist() == [1.0, 2.0, 3.0] * 2
-    assert candidate_scales(replace(config, guidance_scale=0.5), None) == 0.5
-    with pytest.raises(InputError, match="chosen between by the goal"):
-        candidate_scales(config, None)
+    assert candidate_scales(config, num_plans, device).tolist() == [0.5, 2.0, 0.5] * 2
+    assert (
+        candidate_scales(replace(config, guidance_scale=(1.0, 2.0, 3.0)), num_plans, device).tolist() == [1, 2, 3] * 2
+    )
+    assert candidate_scales(replace(config, guidance_scale=0.5), num_plans, device) == 0.5
+
+
+@pytest.mark.parametrize(("scales", "candidates"), [((0.5, 2.0), 1), ((1.0, 2.0, 3.0, 4.0), 3)])
+def test_more_scales_than_candidates_are_refused(scales, candidates):
+    with pytest.raises(InputError, match=f"{len(scales)} guidance scales need as many candidates, not {candidates}"):
+        PlannerConfig(candidates=candidates, guidance_scale=scales)

@@ -13,6 +13,7 @@ from dfplan.benchmarks.contenders import (
     check_contenders,
     described_config,
     make_contenders,
+    without_twins,
 )
 from dfplan.checkpoint import save_checkpoint
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -192,7 +193,9 @@ def test_every_preset_can_be_named_before_torch_is_loaded():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_is_what_the_planner_acts_by_and_other_agents_keep_their_own_settings(checkpoint, preset):
+def test_a_preset_is_what_the_planner_acts_by_and_other_agents_keep_their_own_settings(tmp_path, knowing_model, preset):
+    checkpoint = str(tmp_path / "model.safetensors")
+    save_checkpoint(checkpoint, knowing_model, {"env_id": "maze2d-umaze-v1"})
     options = ContenderOptions("maze2d-umaze-v1", checkpoint, device="cpu", preset=preset)
     agents = make_contenders(["planner", "planner-guided", "planner-mcg", "waypoint"], options)
     own = BY_DEMONSTRATIONS["recorded"]
@@ -200,6 +203,18 @@ def test_a_preset_is_what_the_planner_acts_by_and_other_agents_keep_their_own_se
     ahead = {"horizon": min(COST_TO_GO_HORIZON, agents["planner"].model.config.horizon)}
     assert agents["planner-guided"].config == PlannerConfig(**own | COST_TO_GO | ahead)
     assert agents["planner-mcg"].config == PlannerConfig(**own | MONTE_CARLO_GUIDANCE | ahead)
+
+
+def test_a_guided_agent_is_refused_before_it_acts_where_the_checkpoint_holds_no_cost_to_go(checkpoint):
+    with pytest.raises(InputError, match="holds no cost to go"):
+        make_contenders(["planner-guided"], ContenderOptions("maze2d-umaze-v1", checkpoint, device="cpu"))
+
+
+def test_an_agent_that_decides_as_an_earlier_one_is_left_out(checkpoint, capsys):
+    options = ContenderOptions("maze2d-umaze-v1", checkpoint, device="cpu")
+    agents = make_contenders(["planner", "planner-goal-token", "policy", "waypoint", "random"], options)
+    assert list(without_twins(agents)) == ["planner", "policy", "waypoint", "random"]
+    assert "planner-goal-token is the same agent as planner" in capsys.readouterr().err
 
 
 def test_a_controller_that_is_given_wins_over_the_preset(checkpoint, monkeypatch):

@@ -20,9 +20,11 @@ ARRIVAL_SHARES = (0.5, 0.25, None)  # of the episode; the last one never arrives
 CONFIG = {"gain": math.inf, "name": "fake"}
 
 # Settings of agents, as far as tables show them.
+PLANNER = {"mode": "planner", "candidates": 4, "horizon": None, "open_loop_horizon": None}
+POLICY = {"mode": "policy", "candidates": 1, "horizon": None, "open_loop_horizon": 5}
 CONFIGS = {
-    "planner": {"controller": "diffused", "hold": True, "demonstrations": "re-executed"},
-    "policy": {"controller": "pursuit", "hold": False, "demonstrations": "recorded"},
+    "planner": {"controller": "diffused", "hold": True, "demonstrations": "re-executed"} | PLANNER,
+    "policy": {"controller": "pursuit", "hold": False, "demonstrations": "recorded"} | POLICY,
     "waypoint": {"position_gain": 10.0},
 }
 
@@ -136,7 +138,7 @@ def test_one_seed_has_no_table_of_its_own(written):
 
 
 def test_what_drives_an_agent_without_plans_is_left_open():
-    assert background(CONFIGS["waypoint"]) == {"trained on": "-", "driven by": "-"}
+    assert background(CONFIGS["waypoint"]) == {"trained on": "-", "driven by": "-", "plans": "-"}
 
 
 def test_random_goals_are_compared_with_random_goals():

@@ -13,7 +13,7 @@ from dfplan.benchmarks.statistics import Estimate
 from dfplan.checkpoint import find_checkpoint
 from dfplan.config import Recipe, TrainingConfig
 
-SMALL = speed.Settings(("umaze",), 1, 1, (1, 2), (1,), (1, 16), 1e-4, 50)
+SMALL = speed.Settings(("umaze",), 1, (1, 2), (1,), (1, 16), 1e-4, 50)
 ONCE = {"sampling_steps": 1, "open_loop_horizon": None}
 LATENCY = np.array([0.02, 0.03]), np.array([0.021, 0.001, 0.031, 0.001])  # of plans, of acts
 GUIDED = ONCE | {"sampling_steps": 2, "guide": "goal_distance"}
@@ -91,7 +91,7 @@ def test_scaling_is_another_study_with_a_folder_of_its_own(flags, name, seconds,
     def study(settings, run):
         return Findings({"Times": [{"seconds": settings.seconds}]}, {}, "Why.")
 
-    full = speed.Settings(("umaze",), 1, 1, seconds=7.0)
+    full = speed.Settings(("umaze",), 1, seconds=7.0)
     variant = speed.Variant("scaling", "", study, speed_scaling.Settings("umaze", 9.0), None)
     main("speed", "", study, full, full, variant)
     contents = json.loads((tmp_path / "dfplan-bench" / f"{name}-cpu" / "results.json").read_text())

@@ -52,7 +52,7 @@ STUDIES = {
         trained_maze="umaze",
         updates=1,
         rows=3000,
-        ideas=("shipped planner", "second-order solver"),
+        ideas=("planner-goal-token", "second-order solver"),
         training_ideas=(decisions.RECORDED_RECIPE, "20 steps in a token"),
     ),
     guides: guides.Settings(episodes=2, num_steps=3, guides=tuple(guides.GUIDES)[:2]),
@@ -116,13 +116,13 @@ def test_the_paper_table_has_the_planner_on_both_data_by_own_actions_and_by_purs
     settings = table1.Settings(("umaze",), episodes=1, agents=(*planners, "Diffuser, PD controller", "random"))
     run = Run(seed=1, device="cpu", output=tmp_path)
     rows = [table1._row("umaze", "random", label, settings, run) for label in settings.agents]
-    columns = ("trained on", "driven by", "plans per episode", "updates", "episodes")
+    columns = ("trained on", "driven by", "plans", "updates", "episodes")
     assert [tuple(row[column] for column in columns) for row in rows] == [
-        ("re-executed demonstrations", "pursuit", 30, 8000, 1),
-        ("re-executed demonstrations", "own actions", 30, 8000, 1),
-        ("recorded demonstrations", "pursuit", 15, 4000, 1),
-        ("recorded demonstrations", "own actions", 15, 4000, 1),
-        ("recorded demonstrations", "PD controller", 1, 2000, 1),
+        ("re-executed demonstrations", "pursuit", "1 of longest, every 10", 8000, 1),
+        ("re-executed demonstrations", "own actions", "1 of longest, every 10", 8000, 1),
+        ("recorded demonstrations", "pursuit", "1 of longest, every 20", 4000, 1),
+        ("recorded demonstrations", "own actions", "1 of longest, every 20", 4000, 1),
+        ("recorded demonstrations", "PD controller", "1 of longest, once", 2000, 1),
         ("-", "-", "-", "-", 1),
     ]
 

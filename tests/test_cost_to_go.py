@@ -203,13 +203,45 @@ def test_a_channel_that_never_moves_makes_no_difference():
 def test_ways_may_avoid_some_landmarks_unless_no_others_are_left():
     """A corridor without one of its landmarks leads no longer from one end to the other."""
     known = corridor(1, -1)
-    without = known.without(torch.arange(10) == 4)
+    open_edges = torch.zeros(len(known.edges), dtype=torch.bool)
+    without = known.without(torch.arange(10) == 4, open_edges)
     assert len(without.landmarks) == 9 and len(without.edges) == 18 - 4
     assert edges_of(without).keys() == {edge for edge in edges_of(known) if 22.5 not in edge}
     costs = without.to_goals(at(47.5)).costs[0]
     assert costs.tolist() == pytest.approx([20] * 4 + [20, 15, 10, 5, 0], abs=TOLERANCE)
     with pytest.raises(InputError, match="no recorded position is left"):
-        known.without(torch.ones(10, dtype=torch.bool))
+        known.without(torch.ones(10, dtype=torch.bool), open_edges)
+
+
+def test_ways_may_avoid_some_edges_and_positions_that_are_cut_off_are_told():
+    known = corridor(1, -1)
+    across = torch.tensor([set(edge) == {3, 4} for edge in known.edges.tolist()])
+    closed = known.without(torch.zeros(10, dtype=torch.bool), across)
+    assert len(closed.landmarks) == 10 and len(closed.edges) == len(known.edges) - 2 == 16
+    field = closed.to_goals(at(47.5).expand(2, -1))
+    assert field.costs[0].tolist() == pytest.approx([25] * 4 + [25, 20, 15, 10, 5, 0], abs=TOLERANCE)
+    assert field.is_cut_off(torch.tensor([[12.0], [31.0]])).tolist() == [True, False]
+    assert not known.to_goals(at(47.5)).is_cut_off(torch.tensor([[12.0]])).any()
+
+
+def test_what_is_to_be_avoided_must_not_be_where_chance_throws_the_agent():
+    thrown = chain(4, [(0, 1), (1, 2), (1, 3)], [0, 0, 0.5])
+    nothing = torch.zeros(3, dtype=torch.bool)
+    assert len(thrown.without(torch.arange(4) == 2, nothing).edges) == 2
+    with pytest.raises(InputError, match="thrown to where it is to keep out of"):
+        thrown.without(torch.arange(4) == 3, nothing)
+
+
+def test_where_chance_leaves_no_choice_the_costs_are_finite():
+    """At 1 chance throws the agent back in half of the cases, and in the others there is nowhere to go."""
+    costs = chain(3, [(0, 1), (1, 0)], [0, 0.5]).to_goals(at(10.0)).costs
+    assert costs.isfinite().all()
+
+
+def test_of_a_chosen_and_a_thrown_edge_between_the_same_landmarks_the_shorter_counts_as_the_luckiest():
+    graph = chain(2, [(0, 1), (0, 1)], [0, 0.25])
+    direct = np.array([[np.inf, 0.0]])
+    assert graph._luckiest_costs(direct)[0].tolist() == pytest.approx([1, 0], abs=TOLERANCE)
 
 
 def test_a_path_is_implausible_by_how_far_it_jumps_and_how_far_it_leaves_the_recording():
