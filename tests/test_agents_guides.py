@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,8 @@ from dfplan import guidance
 from dfplan.agents import presets
 from dfplan.agents.config import PlannerConfig
 from dfplan.agents.guides import GUIDE_NAMES, count_passed, make_guide
+from dfplan.agents.planner import DFPlanner
+from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.errors import InputError
 from dfplan.tokens import Trajectories
 
@@ -110,3 +113,54 @@ def test_way_points_count_as_passed_in_their_order_and_once():
 def test_a_way_point_without_the_cost_to_go_is_refused():
     with pytest.raises(InputError, match="a way point stands beside guide='cost_to_go'"):
         PlannerConfig(guide=("goal_distance", FIRST))
+
+
+@pytest.mark.parametrize(
+    ("guide", "sentence"),
+    [
+        (guidance.WayPoint((1.0,)), "a way point of this model has 2 numbers"),
+        (guidance.WayPoint((1.0, 2.0, 3.0)), "a way point of this model has 2 numbers"),
+        (guidance.KeepOut((1.0, 2.0, 3.0), 1.0), "a centre of at most 2 numbers"),
+    ],
+)
+def test_way_points_and_discs_of_other_channels_than_the_goal_are_refused_when_the_agent_is_made(
+    knowing_model, guide, sentence
+):
+    with pytest.raises(InputError, match=sentence):
+        DFPlanner(knowing_model, PlannerConfig(guide=("cost_to_go", guide)))
+
+
+def test_a_disc_that_is_smaller_than_a_cell_closes_the_edges_that_cross_it(knowing_model):
+    graph = knowing_model.cost_to_go
+    start, stop = graph.landmarks[graph.edges.long()].unbind(dim=1)
+    middle = (start[0] + stop[0]) / 2
+    disc = guidance.KeepOut(tuple(middle.tolist()), 0.01)
+    assert not disc.holds(graph.landmarks).any()
+    crossed = disc.crosses(start, stop)
+    assert crossed[0] and not crossed.all()
+
+
+def test_where_no_recorded_way_leads_to_the_goal_a_warning_says_so(knowing_model):
+    """A wall of discs from (4, 0) to (4, 8) parts the square."""
+    wall = [guidance.KeepOut((4.0, float(y)), 0.8, weight=0.0) for y in range(-1, 10)]
+    goal, start = torch.tensor([[7.0, 4.0]]), torch.tensor([[1.0, 4.0]])
+    with pytest.warns(UserWarning, match="no recorded way leads"):
+        make_guide(("cost_to_go", *wall), knowing_model, goal, starts=start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_guide(("cost_to_go", *wall), knowing_model, goal, starts=goal - 1)
+        make_guide("cost_to_go", knowing_model, goal, starts=start)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_guide_sees_the_planned_steps_and_none_beyond(causal, tiny_config, cost_to_go):
+    model, seen = DiffusionForcing(replace(tiny_config, causal=causal)), set()
+
+    def watching(plan):
+        seen.add(plan.observations.shape[1])
+        return plan.observations.square().sum(dim=(1, 2))
+
+    agent = DFPlanner(model, PlannerConfig(guide=watching, horizon=4, sampling_steps=3))
+    agent.reset(goal=[1.0, 2.0], seed=0)
+    agent.plan(np.zeros(4))
+    assert seen == {4} and model.config.horizon > 4
