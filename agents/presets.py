@@ -20,7 +20,7 @@ COST_TO_GO = {
     "uncertainty_scale": 0.1,
     "sampling_steps": 5,
 }
-COST_TO_GO_HORIZON = 100  # steps; less if the model knows no plans as long as that
+COST_TO_GO_HORIZON = 110  # steps; less if the model knows no plans as long as that
 OWN_ACTIONS_HORIZON = 5  # steps until a new plan, where a guided plan's own actions are executed: they drift from it
 # The same with one plan and Monte-Carlo guidance: the gradient for the tokens to be committed is the mean over futures.
 MONTE_CARLO_GUIDANCE = COST_TO_GO | {"candidates": 1, "num_futures": 8}

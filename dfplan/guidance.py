@@ -19,7 +19,9 @@ from dfplan.tokens import Trajectories
 Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
 
 SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance saturates
-HOLD_REACH = 10.0  # steps at full speed from the goal, over which the pull to stay fades; not across a wall
+# Steps at full speed. Within them the pull to stay at the goal grows with the distance, beyond them it fades. A pull
+# that is strong close by makes an agent at rest swing, and one that reaches farther leads through walls.
+HOLD_REACH = 10.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def cost_to_go(field: CostField, legs: Sequence[Leg] = ()) -> Guide:
     """Return the guide −Σ_t [V(p_t) + hold(p_t)]: be where little is left to go, and stay at the goal.
 
     V is the cost to go in steps, so the score does not depend on the units of the world. Near the goal V is nearly
-    flat; there ``hold`` = 2 r tanh(d / r), of the straight distance d to the goal, keeps the plan in place.
+    flat; there ``hold`` = 2 r tanh(d / r), r being ``HOLD_REACH``, keeps the plan in place. Its d is the straight
+    distance to the goal, rounded off to √(d² + r²) − r.
 
     With ``legs``, V is the cost by way of their way points. A plan's step is on the first leg that neither the agent
     nor an earlier step of the plan has finished.
@@ -85,7 +88,9 @@ def cost_to_go(field: CostField, legs: Sequence[Leg] = ()) -> Guide:
 
 def _held(field: CostField, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
     """Return V + hold of each position."""
-    return field(positions) + 2 * HOLD_REACH * torch.tanh(field.distance(positions) / HOLD_REACH)
+    offset = (positions - field.goals[:, None]) / field.stride
+    distance = (offset.square().sum(dim=-1) + HOLD_REACH**2).sqrt() - HOLD_REACH
+    return field(positions) + 2 * HOLD_REACH * torch.tanh(distance / HOLD_REACH)
 
 
 def _legs_over(plan: Trajectories, legs: Sequence[Leg]) -> Iterator[Bool[Tensor, "batch step"]]:

@@ -90,9 +90,9 @@ def test_the_cost_to_go_by_way_points_is_that_of_its_legs(knowing_model):
     goal, graph = torch.tensor([[6.0, 6.0]]), knowing_model.cost_to_go
     start = Trajectories(torch.tensor([[[1.0, 2.0, 0.0, 0.0]]]), torch.zeros(1, 1, 2), torch.zeros(1, 1))
     corner = torch.tensor([[1.0, 6.0]])
-    hold = 2 * guidance.HOLD_REACH * torch.tanh(graph.to_goals(corner).distance(start.observations[..., :2]) / 10.0)
-    costs = graph.to_goals(corner)(start.observations[..., :2]) + graph.to_goals(goal)(corner[:, None])
-    torch.testing.assert_close(make_guide(("cost_to_go", FIRST), knowing_model, goal)(start), -(costs + hold)[:, 0])
+    to_corner = guidance.cost_to_go(graph.to_goals(corner))(start)
+    onward = graph.to_goals(goal)(corner[:, None])[:, 0]
+    torch.testing.assert_close(make_guide(("cost_to_go", FIRST), knowing_model, goal)(start), to_corner - onward)
     both, last = (make_guide(("cost_to_go", *points), knowing_model, goal) for points in ((FIRST, SECOND), (SECOND,)))
     assert both(start).item() != last(start).item()
     passed = make_guide(("cost_to_go", FIRST, SECOND), knowing_model, goal, np.array([1]))

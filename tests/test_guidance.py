@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dfplan import guidance
-from dfplan.cost_to_go import ROUNDING, CostToGo
+from dfplan.cost_to_go import CostToGo
 from dfplan.envs.errors import InputError
 from dfplan.guidance import HOLD_REACH
 from dfplan.tokens import Trajectories
@@ -80,7 +80,7 @@ def test_the_cost_to_go_guide_charges_each_step_for_its_cost_and_for_its_distanc
     score = guidance.cost_to_go(field)
     costs = [field(torch.tensor([[[x]]])).item() for x in (12.5, 92.5, 62.5)]
     assert score(at(12.5)).item() == pytest.approx(-costs[0])
-    rounded = [(distance**2 + ROUNDING**2) ** 0.5 - ROUNDING for distance in (80, 50)]
+    rounded = [(distance**2 + HOLD_REACH**2) ** 0.5 - HOLD_REACH for distance in (80, 50)]
     hold = [2 * HOLD_REACH * np.tanh(distance / HOLD_REACH) for distance in rounded]
     assert score(at(92.5)).item() == pytest.approx(-(costs[1] + hold[0]), rel=1e-5)
     assert score(at(12.5, 92.5, 62.5)).item() == pytest.approx(-sum([*costs, *hold]), rel=1e-5)
@@ -125,7 +125,7 @@ def by_way_point(is_over=False):
 
 def held(field, x):
     """V and the hold at a position."""
-    distance = field.distance(torch.tensor([[[x]]])).item()
+    distance = ((x - field.goals.item()) ** 2 + HOLD_REACH**2) ** 0.5 - HOLD_REACH
     return field(torch.tensor([[[x]]])).item() + 2 * HOLD_REACH * np.tanh(distance / HOLD_REACH)
 
 
