@@ -55,7 +55,8 @@ class Findings:
         tables: by title; a row maps column titles to texts, numbers or estimates.
         figures: by file stem.
         explanation: what is varied and how to read it, Markdown.
-        trainings: how often each network was trained, from one training seed each; the intervals are over them too.
+        trainings: how often each network was trained, from one training seed each; the intervals are over them too. If
+            only some were trained several times, it is 1, and their rows have a column ``trainings``.
     """
 
     tables: dict[str, list[Row]]
@@ -170,14 +171,22 @@ def _json_row(row: Row) -> Row:
 
 def intervals(findings: Findings) -> str:
     """Return the sentences that say what the findings' intervals are over."""
-    if findings.trainings == 1:
-        return """\
-In brackets: 95% intervals (bootstrap; Wilson's for shares) over episodes, sequences or roll-outs. Every network was
-trained once: how training seeds differ is not in them."""
-    return f"""\
+    if findings.trainings > 1:
+        return f"""\
 In brackets: 95% intervals over training seeds and episodes. Every network was trained {findings.trainings} times, from
 different seeds, and each training has episodes of its own: Student's intervals of the trainings' values, at least as
 wide as those of all episodes together (bootstrap; Wilson's for shares)."""
+    over_episodes = """\
+In brackets: 95% intervals (bootstrap; Wilson's for shares) over episodes, sequences or roll-outs."""
+    if not any("trainings" in row for rows in findings.tables.values() for row in rows):
+        return f"""\
+{over_episodes} Every network was
+trained once: how training seeds differ is not in them."""
+    return f"""\
+{over_episodes} Networks were
+trained once, and how training seeds differ is not in the intervals, but for rows with `trainings`: their networks were
+trained as often as that says, from different seeds, each with episodes or sequences of its own, and their intervals are
+Student's of the trainings' values, at least as wide as those of all episodes together."""
 
 
 def _report(name: str, findings: Findings, made_by: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ trained. ``python -m dfplan.benchmarks.guidance`` does the same for the planner 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dfplan.agents.planner import DFPlanner
@@ -13,9 +14,11 @@ from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main,
 from dfplan.benchmarks.charts import dots
 from dfplan.benchmarks.evaluation import Conditions, evaluate
 from dfplan.benchmarks.kinematic_limit import kinematic_limit
-from dfplan.benchmarks.small_models import small_model
+from dfplan.benchmarks.small_models import small_models
 from dfplan.config import RECIPES, RECORDED_RECIPES, Recipe
+from dfplan.diffusion_forcing import DiffusionForcing
 from dfplan.envs.datasets import load_dataset
+from dfplan.envs.demonstrations import Dataset
 
 SHIPPED, RECORDED = "", "-recorded"
 DIFFUSED = {"controller": "diffused"}
@@ -74,6 +77,9 @@ class Settings:
     trained_maze: str
     updates: int
     rows: int = 1_000_000
+    trained_episodes: int = 20  # of each training
+    training_seeds: tuple[int, ...] = TRAINING_SEEDS
+    precision: str = "bfloat16"
     ideas: tuple[str, ...] = tuple(IDEAS)
     training_ideas: tuple[str, ...] = tuple(TRAINING_IDEAS)
 
@@ -87,6 +93,9 @@ QUICK = Settings(
     rows=100_000,
     ideas=("planner-goal-token", "diffused actions", "plans 40 steps"),
     training_ideas=(OWN_RECIPE, "20 steps in a token"),
+    trained_episodes=5,
+    training_seeds=TRAINING_SEEDS[:2],
+    precision="float32",
 )
 
 EXPLANATION = """
@@ -97,10 +106,10 @@ checkpoint `maze2d-MAZE-recorded`, a bidirectional network trained on the demons
 40 steps ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster
 (`dfplan/reexecution.py`).
 
-The last table has networks trained for this comparison alone, all with the same few updates, far fewer than what ships
-has had: it tells how soon a recipe works, not how far it gets. Its agent is the same, and beside it the same
-agent with diffused actions. The average's decay is at most (1 + update) / (10 + update), so that after 800 updates an
-average over a tenth of the updates is the same.
+The last table has networks trained for this comparison alone, each from several training seeds and all with the same
+few updates, far fewer than what ships has had: it tells how soon a recipe works, not how far it gets. Its agent is the
+same, and beside it the same agent with diffused actions. The average's decay is at most (1 + update) / (10 + update),
+so that after 800 updates an average over a tenth of the updates is the same.
 """
 
 
@@ -122,26 +131,41 @@ def _row(maze: str, idea: str, settings: Settings, run: Run) -> Row:
 
 def _training_rows(settings: Settings, run: Run) -> list[Row]:
     """Return the scores of each idea for training, with the plans pursued and with their own actions."""
-    maze, rows = settings.trained_maze, []
-    seed = TRAINING_SEEDS[0]
-    dataset = load_dataset(maze, rows=settings.rows, seed=seed, progress=True)
+    rows = []
     for idea in settings.training_ideas:
-        recipe = _recipe(idea, settings, seed)
-        model = small_model(recipe, dataset, run, f"idea-{list(TRAINING_IDEAS).index(idea)}")
-        demonstrations = recipe.training.demonstrations
-        configs = (config_for(model, demonstrations, **(GOAL_TOKEN | changed)) for changed in ({}, DIFFUSED))
-        scores, diffused = (_scores(DFPlanner(model, config), maze, idea, settings, run) for config in configs)
+        recipe = _recipe(idea, settings)
+        name = f"idea-{list(TRAINING_IDEAS).index(idea)}"
+        models = small_models(recipe, partial(_dataset, settings), run, name, settings.training_seeds)
+        scores, diffused = (_trained_scores(models, recipe, idea, changed, settings, run) for changed in ({}, DIFFUSED))
         rows.append({"idea": idea} | scores | {"normalized, diffused actions": diffused["normalized"]})
     return rows
 
 
-def _recipe(idea: str, settings: Settings, seed: int) -> Recipe:
-    """Return the maze's recipe with what an idea changes, and with fewer updates."""
+def _dataset(settings: Settings, seed: int) -> Dataset:
+    return load_dataset(settings.trained_maze, rows=settings.rows, seed=seed, progress=True)
+
+
+def _trained_scores(
+    models: list[DiffusionForcing], recipe: Recipe, idea: str, changed: dict[str, Any], settings: Settings, run: Run
+) -> Row:
+    """Return the scores of networks from different training seeds, each in episodes of its own."""
+    evaluations = []
+    for number, model in enumerate(models):
+        config = config_for(model, recipe.training.demonstrations, **(GOAL_TOKEN | changed))
+        conditions = Conditions(recipe.env_id, settings.trained_episodes, run.seed + number)
+        label = f"{settings.trained_maze}, {idea}, training {number + 1} of {len(models)}"
+        evaluations.append(evaluate(DFPlanner(model, config), conditions, label, timed=False))
+    return score_row(evaluations)
+
+
+def _recipe(idea: str, settings: Settings) -> Recipe:
+    """Return the maze's recipe with what an idea changes, and with fewer updates, whatever the seed."""
     recipe = (RECORDED_RECIPES if idea == RECORDED_RECIPE else RECIPES)[settings.trained_maze]
     of_model, of_training = TRAINING_IDEAS[idea]
     model = replace(recipe.model, **of_model)
     model = replace(model, num_tokens=recipe.model.horizon // model.frame_stack)
-    training = replace(recipe.training, steps=settings.updates, seed=seed, **of_training)
+    budget = {"steps": settings.updates, "rows": settings.rows, "precision": settings.precision}
+    training = replace(recipe.training, **budget, **of_training)
     return replace(recipe, model=model, training=training)
 
 

@@ -20,7 +20,7 @@ from dfplan.benchmarks.charts import bars
 from dfplan.benchmarks.figures import INK
 from dfplan.benchmarks.gaussian_process import ExactModel, GaussianProcess
 from dfplan.benchmarks.small_models import small_model
-from dfplan.benchmarks.statistics import bootstrap
+from dfplan.benchmarks.statistics import bootstrap, over_trainings
 from dfplan.checkpoint import find_checkpoint, load_checkpoint
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.data import WindowSampler
@@ -60,11 +60,14 @@ class Settings:
     gaussian_sequences: int
     maze_sequences: int
     samples: int  # rows of a path that the network sees, for each sequence
+    training_seeds: tuple[int, ...] = TRAINING_SEEDS  # of the models of the Gaussian process
     checkpoints: tuple[str, ...] = tuple(f"maze2d-umaze-{scheme}" for scheme in SCHEMES)
 
 
 FULL = Settings(gaussian_steps=3000, gaussian_sequences=128, maze_sequences=64, samples=32)
-QUICK = Settings(gaussian_steps=300, gaussian_sequences=32, maze_sequences=16, samples=6)
+QUICK = Settings(
+    gaussian_steps=300, gaussian_sequences=32, maze_sequences=16, samples=6, training_seeds=TRAINING_SEEDS[:1]
+)
 
 EXPLANATION = """
 A model that was trained with one level per token bounds the likelihood of any tokens, given any others, along every
@@ -74,12 +77,12 @@ same, also along paths and for tokens whose patterns of levels they never met in
 log-likelihood in bits per dimension of normalised tokens, estimated from the same sequences, rows and noise for every
 scheme; the intervals are over sequences.
 
-**Gaussian process.** Models of the same size, data and number of updates; the start is one of the unknown tokens, the
-goal masked. `closed form` is the true likelihood, and the columns `below` tell how far the bound stays below it, of the
-same sequences: 0 is perfect. The exact posterior mean, which no training can beat, shows how much the bound itself
-gives away (mostly the noise left in a token when it is decoded); an interval that reaches below 0 is noise of the
-estimate. **Maze.** Windows of data that no model was trained on, drawn as for training: goal and start are given, and
-after the goal a window stands still. Values above 0 are densities above 1.
+**Gaussian process.** Models of the same size, data and number of updates, from several training seeds; the start is one
+of the unknown tokens, the goal masked. `closed form` is the true likelihood, and the columns `below` tell how far the
+bound stays below it, of the same sequences: 0 is perfect. The exact posterior mean, which no training can beat, shows
+how much the bound itself gives away (mostly the noise left in a token when it is decoded); an interval that reaches
+below 0 is noise of the estimate. **Maze.** Windows of data that no model was trained on, drawn as for training: goal
+and start are given, and after the goal a window stands still. Values above 0 are densities above 1.
 
 The last table varies what is left of the noise when a token is decoded: less is sharper, but a network that predicts x0
 is punished for its own error, seen through an ever higher SNR.
@@ -126,30 +129,67 @@ def bound(
     return model.elbo(tokens, generators, *subset, path).double().cpu().numpy()
 
 
+@dataclass(frozen=True)
+class GaussianTraining:
+    """The models of the Gaussian process from one training seed, and the sequences on which they are judged.
+
+    Attributes:
+        models: one of each scheme, and the exact posterior mean.
+        tokens: sequences of the process that no training has seen.
+    """
+
+    models: dict[str, DiffusionForcing]
+    tokens: Tokens
+
+    @property
+    def exact(self) -> ExactModel:
+        """The model that knows the process."""
+        return self.models[EXACT]
+
+
 def gaussian_tables(settings: Settings, run: Run) -> dict[str, list[Row]]:
     """Return, for each subset, every scheme's bound and how far it stays below the closed form."""
-    process = GaussianProcess(GAUSSIAN_MODEL)
-    data = process.dataset(GAUSSIAN_ROWS, np.random.default_rng(TRAINING_SEEDS[0]))
-    models = {scheme: _gaussian_model(scheme, data, settings, run) for scheme in SCHEMES}
-    models[EXACT] = exact = ExactModel(process, Statistics.of(data))
-    tokens = process.tokens(settings.gaussian_sequences, exact.codec, np.random.default_rng(run.seed + HELD_OUT_SEED))
+    trainings = [_gaussian_training(number, settings, run) for number in range(len(settings.training_seeds))]
+    several = {} if len(trainings) == 1 else {"trainings": len(trainings)}
     tables = {}
     for title, (unknown, given) in subsets(GAUSSIAN_MODEL.num_tokens, START).items():
         given[GOAL] = False  # which is marginalised, meaning nothing
-        truth = exact.log_likelihood(tokens, unknown, given).double().numpy()
-        found = bounds(models, tokens, (unknown, given), settings, run)
+        truths = [one.exact.log_likelihood(one.tokens, unknown, given).double().numpy() for one in trainings]
+        found = [bounds(one.models, one.tokens, (unknown, given), settings, run) for one in trainings]
         tables[title] = [
-            {"model": name, CLOSED_FORM: bootstrap(truth)}
-            | {path: bootstrap(values) for path, values in along.items()}
-            | {f"{path}, below": bootstrap(truth - values) for path, values in along.items()}
-            for name, along in found.items()
+            {"model": name} | several | _gaussian_row([bounds_of[name] for bounds_of in found], truths)
+            for name in found[0]
         ]
     return tables
 
 
-def _gaussian_model(scheme: str, data: Mapping[str, np.ndarray], settings: Settings, run: Run) -> DiffusionForcing:
-    training = replace(GAUSSIAN_TRAINING, level_sampler=scheme, steps=settings.gaussian_steps, seed=TRAINING_SEEDS[0])
-    return small_model(Recipe("gaussian-process", GAUSSIAN_MODEL, training), data, run, f"gaussian-{scheme}")
+def _gaussian_row(along: list[dict[str, Float[np.ndarray, " batch"]]], truths: list[np.ndarray]) -> Row:
+    """Return one model's bounds along each path, from each training, beside the closed form."""
+    below = {path: [truth - one[path] for one, truth in zip(along, truths)] for path in along[0]}
+    return (
+        {CLOSED_FORM: over_trainings(truths, bootstrap)}
+        | {path: over_trainings([one[path] for one in along], bootstrap) for path in along[0]}
+        | {f"{path}, below": over_trainings(differences, bootstrap) for path, differences in below.items()}
+    )
+
+
+def _gaussian_training(number: int, settings: Settings, run: Run) -> GaussianTraining:
+    process, seed = GaussianProcess(GAUSSIAN_MODEL), settings.training_seeds[number]
+    data = process.dataset(GAUSSIAN_ROWS, np.random.default_rng(seed))
+    models: dict[str, DiffusionForcing] = {
+        scheme: _gaussian_model(scheme, seed, data, settings, run) for scheme in SCHEMES
+    }
+    models[EXACT] = exact = ExactModel(process, Statistics.of(data))
+    rng = np.random.default_rng(run.seed + HELD_OUT_SEED + number)
+    return GaussianTraining(models, process.tokens(settings.gaussian_sequences, exact.codec, rng))
+
+
+def _gaussian_model(
+    scheme: str, seed: int, data: Mapping[str, np.ndarray], settings: Settings, run: Run
+) -> DiffusionForcing:
+    training = replace(GAUSSIAN_TRAINING, level_sampler=scheme, steps=settings.gaussian_steps, seed=seed)
+    recipe = Recipe("gaussian-process", GAUSSIAN_MODEL, training)
+    return small_model(recipe, data, run, f"gaussian-{scheme}-seed{seed}")
 
 
 def maze_tokens(env_id: str, model: DiffusionForcing, settings: Settings, run: Run) -> Tokens:

@@ -26,7 +26,7 @@ from dfplan.benchmarks.figures import (
     draw_path,
 )
 from dfplan.benchmarks.small_models import small_model
-from dfplan.benchmarks.statistics import Estimate
+from dfplan.benchmarks.statistics import Estimate, mean_of_trainings
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.data import WindowSampler
 from dfplan.diffusion_forcing import DiffusionForcing
@@ -82,6 +82,7 @@ class Settings:
     frame_stack: int = 10
     width: int = 128
     depth: int = 3
+    training_seeds: tuple[int, ...] = TRAINING_SEEDS
 
     @property
     def model(self) -> ModelConfig:
@@ -92,7 +93,14 @@ class Settings:
 FULL = Settings(
     rows=1_000_000, steps=2_000, roll_outs=64, small_levels=(0.0, 0.01, 0.02, 0.05, 0.1), errors=(0.25, 0.5, 1.0)
 )
-QUICK = Settings(rows=300_000, steps=250, roll_outs=16, small_levels=(0.0, 0.02), errors=(1.0,))
+QUICK = Settings(
+    rows=300_000,
+    steps=250,
+    roll_outs=16,
+    small_levels=(0.0, 0.02),
+    errors=(1.0,),
+    training_seeds=TRAINING_SEEDS[:1],
+)
 
 EXPLANATION = """
 Three models that differ in nothing but how training draws noise levels (DF: independently) roll out from states of
@@ -164,27 +172,40 @@ class Roller:
 
 def study(settings: Settings, run: Run) -> Findings:
     """Return how roll-outs fare by length, by k_small, with a spoilt past, and by how k_small is told."""
-    seed = TRAINING_SEEDS[0]
-    dataset = load_dataset(settings.maze, rows=settings.rows, seed=seed, progress=True)
-    schemes = dict.fromkeys(contender.training for contender in CONTENDERS.values())
-    models = {scheme: small_model(_recipe(settings, scheme, seed), dataset, run, scheme) for scheme in schemes}
-    roller = Roller(models, dataset, settings, run.seed)
+    rollers = _rollers(settings, run)
     longest = max(settings.multiples)
-    by_level, by_length = _by_level(roller, longest), _by_length(roller)
-    spoilt = _with_spoilt_past(roller)
+    by_level, by_length = _by_level(rollers, longest), _by_length(rollers)
+    spoilt = _with_spoilt_past(rollers)
     tables = {
         f"By length (in training lengths), k_small = {settings.small_level}": by_length,
         f"By k_small, at {longest} training lengths": by_level,
         f"With a spoilt past, at {settings.spoilt_multiple} training lengths": spoilt,
-        f"By how k_small is told, at {longest} training lengths": _by_disguise(roller, longest),
+        f"By how k_small is told, at {longest} training lengths": _by_disguise(rollers, longest),
     }
     figures = {
         "length": lines(_panels(by_length, "length"), "training lengths", "", log_x=True),
         "small_level": lines(_panels(by_level, "k_small"), "k_small / K", ""),
         "spoilt_past": lines(_panels(_told_apart(spoilt), "error"), "error of the past, normalised", ""),
-        "paths": _pictures(roller, longest),
+        "paths": _pictures(rollers[0], longest),
     }
-    return Findings(tables, figures, EXPLANATION)
+    return Findings(tables, figures, EXPLANATION, len(settings.training_seeds))
+
+
+def _rollers(settings: Settings, run: Run) -> list[Roller]:
+    """Return one for each training seed, with a network of every scheme, data and roll-outs of its own."""
+    schemes, rollers = dict.fromkeys(contender.training for contender in CONTENDERS.values()), []
+    for number, seed in enumerate(settings.training_seeds):
+        dataset = load_dataset(settings.maze, rows=settings.rows, seed=seed, progress=True)
+        recipes = {scheme: _recipe(settings, scheme, seed) for scheme in schemes}
+        models = {name: small_model(one, dataset, run, f"{name}-seed{seed}") for name, one in recipes.items()}
+        rollers.append(Roller(models, dataset, settings, run.seed + number))
+    return rollers
+
+
+def _row(rollers: list[Roller], name: str, multiple: int, **special: float | str) -> dict[str, Estimate]:
+    """Return the measures over the last of so many training lengths: their means over the trainings."""
+    rows = [roller.row(name, multiple, **special) for roller in rollers]
+    return {measure: mean_of_trainings([row[measure] for row in rows]) for measure in rows[0]}
 
 
 def _recipe(settings: Settings, scheme: str, seed: int) -> Recipe:
@@ -195,35 +216,36 @@ def _recipe(settings: Settings, scheme: str, seed: int) -> Recipe:
     return Recipe(f"maze2d-{settings.maze}-v1", settings.model, training)
 
 
-def _by_level(roller: Roller, longest: int) -> list[Row]:
-    levels = roller.settings.small_levels
+def _by_level(rollers: list[Roller], longest: int) -> list[Row]:
+    levels = rollers[0].settings.small_levels
     return [
-        {"contender": name, "k_small": level} | roller.row(name, longest, small_level=level)
+        {"contender": name, "k_small": level} | _row(rollers, name, longest, small_level=level)
         for name in tqdm(CONTENDERS, desc="k_small", unit="contender")
         for level in levels
     ]
 
 
-def _by_length(roller: Roller) -> list[Row]:
-    settings, rows = roller.settings, []
+def _by_length(rollers: list[Roller]) -> list[Row]:
+    settings, rows = rollers[0].settings, []
     for name in (DATA, *CONTENDERS):
-        roller.paths(name, max(settings.multiples), small_level=settings.small_level)  # holds the shorter ones
+        for roller in rollers:
+            roller.paths(name, max(settings.multiples), small_level=settings.small_level)  # holds the shorter ones
         for multiple in settings.multiples:
-            measures = roller.row(name, multiple, small_level=settings.small_level)
+            measures = _row(rollers, name, multiple, small_level=settings.small_level)
             rows.append({"contender": name, "length": multiple} | measures)
     return rows
 
 
-def _with_spoilt_past(roller: Roller) -> list[Row]:
+def _with_spoilt_past(rollers: list[Roller]) -> list[Row]:
     """Return rows with and without errors; the model is told of none, or of the level whose noise is as large."""
-    multiple = roller.settings.spoilt_multiple
+    settings = rollers[0].settings
     rows = []
     for name in tqdm(CONTENDERS, desc="spoilt past", unit="contender"):
-        alpha_bar = roller.models[CONTENDERS[name].training].alpha_bar.cpu()
-        for error in (0.0, *roller.settings.errors):
+        alpha_bar = rollers[0].models[CONTENDERS[name].training].alpha_bar.cpu()
+        for error in (0.0, *settings.errors):
             for level in dict.fromkeys((0.0, matching_level(alpha_bar, error))):
                 row = {"contender": name, "error": error, "k_small": level}
-                rows.append(row | roller.row(name, multiple, small_level=level, error=error))
+                rows.append(row | _row(rollers, name, settings.spoilt_multiple, small_level=level, error=error))
     return rows
 
 
@@ -241,11 +263,11 @@ def _told_apart(spoilt: list[Row]) -> list[Row]:
     return untold + [row | {"contender": f"{row['contender']}, told"} for row in told]
 
 
-def _by_disguise(roller: Roller, longest: int) -> list[Row]:
-    level = max(roller.settings.small_levels)
+def _by_disguise(rollers: list[Roller], longest: int) -> list[Row]:
+    level = max(rollers[0].settings.small_levels)
     return [
         {"contender": name, "k_small": level, "told by": disguise}
-        | roller.row(name, longest, small_level=level, disguise=disguise)
+        | _row(rollers, name, longest, small_level=level, disguise=disguise)
         for name in tqdm(NATURAL[:2], desc="disguises", unit="contender")
         for disguise in DISGUISES
     ]

@@ -88,6 +88,22 @@ def over_trainings(samples: Sequence[np.ndarray], estimate: Callable[[np.ndarray
     return Estimate(float(value), float(low), float(high))
 
 
+def mean_of_trainings(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of one estimate for each training seed, with a 95% interval over seeds and samples.
+
+    It is Student's interval of the values. It is at least as wide as that of a mean of independent estimates with the
+    intervals given. For measures that are no means of a sample; others have ``over_trainings``.
+    """
+    if len(estimates) == 1:
+        return estimates[0]
+    values = np.array([one.value for one in estimates])
+    half_widths = np.array([(one.high - one.low) / 2 for one in estimates])
+    student_width = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    half_width = max(student_width, math.sqrt(np.square(half_widths).sum()) / len(values))
+    value = values.mean()
+    return Estimate(float(value), float(value - half_width), float(value + half_width))
+
+
 def proportion(outcomes: Bool[np.ndarray, " sample"]) -> Estimate:
     """Return the share of true outcomes with its 95% Wilson interval (Wilson 1927).
 

@@ -175,3 +175,5 @@ def test_a_report_says_whether_its_intervals_are_over_training_seeds():
     once, often = (intervals(Findings({}, {}, "", trainings)) for trainings in (1, 3))
     assert "Every network was\ntrained once" in once and "trained 3 times" not in once
     assert "over training seeds and episodes" in often and "trained 3 times" in often
+    mixed = intervals(Findings({"shipped": [{"agent": "a"}], "trained": [{"agent": "b", "trainings": 3}]}, {}, ""))
+    assert "but for rows with `trainings`" in mixed and "Student's" in mixed

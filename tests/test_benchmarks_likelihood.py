@@ -29,6 +29,7 @@ def test_the_study_bounds_every_model_along_every_path(tmp_path, monkeypatch):
     maze = [rows for title, rows in findings.tables.items() if title.startswith("maze2d-umaze-v1")]
     assert len(gaussian) == len(maze) == 4
     assert [[row["model"] for row in rows] for rows in gaussian] == [[*SCHEMES, EXACT]] * 4
+    assert all(row["trainings"] == 3 for rows in gaussian for row in rows)
     for rows in gaussian:  # two updates teach nothing, but the exact model needs no training
         below = {row["model"]: row["flat, below"].value for row in rows}
         assert below[EXACT] < below["independent"]

@@ -30,6 +30,10 @@ def findings(tmp_path_factory):
         return study(TINY, Run(seed=0, device="cpu", output=tmp_path_factory.mktemp("rollout")))
 
 
+def test_every_network_is_trained_from_every_training_seed(findings):
+    assert findings.trainings == len(TINY.training_seeds) == 3
+
+
 def rows(findings, number):
     return list(findings.tables.values())[number]
 

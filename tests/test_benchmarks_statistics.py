@@ -11,6 +11,7 @@ from dfplan.benchmarks.statistics import (
     arrival_steps,
     bootstrap,
     json_safe,
+    mean_of_trainings,
     over_trainings,
     proportion,
     quantiles,
@@ -154,3 +155,18 @@ def test_json_gets_null_for_what_is_no_number_and_text_for_what_it_does_not_know
     value = {"a": np.float32("nan"), 2: [math.inf, np.int64(3), np.bool_(True)], "c": ("x", None, 1.5), "d": {1j}}
     assert json_safe(value) == {"a": None, "2": [None, 3, True], "c": ["x", None, 1.5], "d": "{1j}"}
     json.dumps(json_safe(value), allow_nan=False)
+
+
+def test_the_mean_of_trainings_has_students_interval_where_they_differ():
+    found = mean_of_trainings([Estimate(value, value - 0.1, value + 0.1) for value in (1.0, 2.0, 3.0)])
+    half_width = 4.3027 * 1 / math.sqrt(3)
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2 - half_width, 2 + half_width), abs=1e-3)
+
+
+def test_trainings_that_happen_to_agree_are_as_certain_as_a_mean_of_independent_estimates():
+    found = mean_of_trainings([Estimate(2.0, 1.7, 2.3)] * 3)
+    assert (found.low, found.high) == pytest.approx((2 - 0.3 / math.sqrt(3), 2 + 0.3 / math.sqrt(3)))
+
+
+def test_the_mean_of_one_training_is_its_estimate():
+    assert mean_of_trainings([Estimate(2.0, 1.0, 4.0)]) == Estimate(2.0, 1.0, 4.0)

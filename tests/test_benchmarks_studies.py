@@ -45,7 +45,15 @@ STUDIES = {
         rows=3000,
     ),
     controllers: controllers.Settings(("umaze",), episodes=2, contenders=("Diffuser",)),
-    backbones: backbones.Settings("umaze", episodes=2, ways=("policy", "planner with history")),
+    backbones: backbones.Settings(
+        "umaze",
+        episodes=2,
+        updates=1,
+        networks=("RNN",),
+        ways=("policy", "planner with history"),
+        training_seeds=(0, 1),
+        rows=3000,
+    ),
     decisions: decisions.Settings(
         mazes=("umaze",),
         episodes=2,
@@ -54,6 +62,8 @@ STUDIES = {
         rows=3000,
         ideas=("planner-goal-token", "second-order solver"),
         training_ideas=(decisions.RECORDED_RECIPE, "20 steps in a token"),
+        trained_episodes=1,
+        training_seeds=(0, 1),
     ),
     guides: guides.Settings(episodes=2, num_steps=3, guides=tuple(guides.GUIDES)[:2]),
     table1: table1.Settings(("umaze",), episodes=2, agents=("policy, re-executed, pursuit", "random")),
@@ -88,9 +98,9 @@ def test_every_study_finds_scores_with_intervals_and_episodes_and_draws_them(mod
 
 def test_an_idea_for_training_changes_the_recipe_of_the_maze_and_nothing_else():
     settings = decisions.Settings((), 1, trained_maze="medium", updates=7)
-    recipes = {idea: decisions._recipe(idea, settings, seed=3) for idea in decisions.TRAINING_IDEAS}
+    recipes = {idea: decisions._recipe(idea, settings) for idea in decisions.TRAINING_IDEAS}
     own = recipes[decisions.OWN_RECIPE]
-    assert own.model == RECIPES["medium"].model and (own.training.steps, own.training.seed) == (7, 3)
+    assert own.model == RECIPES["medium"].model and (own.training.steps, own.training.precision) == (7, "bfloat16")
     assert recipes["min-SNR loss weight"].training == replace(own.training, loss_weight="min_snr")
     assert recipes[decisions.RECORDED_RECIPE].training.demonstrations == "recorded"
     horizons = {recipe.model.horizon for idea, recipe in recipes.items() if idea != decisions.RECORDED_RECIPE}
@@ -150,5 +160,4 @@ def test_every_checkpoint_that_a_full_study_loads_ships():
     names |= set(likelihood.FULL.checkpoints)
     tracked = {suffix for suffix, _ in controllers.CONTENDERS.values()}
     names |= {f"maze2d-{maze}{suffix}" for maze in controllers.FULL.mazes for suffix in tracked}
-    names |= {f"maze2d-{backbones.FULL.maze}-{name}" for name in backbones.BACKBONES}
     assert all(find_checkpoint(name).is_file() for name in names)

@@ -2,12 +2,13 @@
 
 import pytest
 
-from dfplan.benchmarks import composition, cue_maze, decisions, likelihood, rollout
+from dfplan.benchmarks import backbones, composition, cue_maze, decisions, likelihood, rollout, small_models
 from dfplan.benchmarks.ablation import TRAINING_SEEDS, Run
 
 CHECKPOINT = ("maze2d-umaze",)
 IDEA = (decisions.OWN_RECIPE,)
 STUDIES = {
+    backbones: backbones.Settings("umaze", 1, updates=1, networks=("RNN",), ways=("policy",), rows=3000),
     composition: composition.Settings(steps=1, rollouts=2, crossings=4),
     cue_maze: cue_maze.Settings(2, training_steps=1, episodes=1, histories=(0,)),
     decisions: decisions.Settings((), 1, trained_maze="umaze", updates=1, rows=3000, training_ideas=IDEA),
@@ -30,7 +31,8 @@ def test_the_seed_of_the_evaluation_decides_neither_data_nor_training(module, se
         asked.append((recipe, dataset["observations"].tobytes(), dataset["actions"].tobytes()))
         raise Trained
 
-    monkeypatch.setattr(module, "small_model", small_model)
+    for place in (module, small_models):
+        monkeypatch.setattr(place, "small_model", small_model, raising=False)
     for seed in (3, 1000):
         with pytest.raises(Trained):
             module.study(settings, Run(seed, "cpu", tmp_path))
