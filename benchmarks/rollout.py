@@ -124,6 +124,7 @@ with a spoilt past makes larger errors on purpose, to every token once it is gen
 The last table compares ways to tell a clean token's level: its values as they are (`relabelled`), shrunk like those of
 a noisy one (`scaled`, used everywhere else), or made as noisy (`noised`).
 """
+SHARES = ("in a wall", "touching", "diverged")  # measures between 0 and 1
 SHOWN = ("position error", "velocity error, joints", "in a wall", "state distance")  # in the figures
 
 
@@ -205,7 +206,10 @@ def _rollers(settings: Settings, run: Run) -> list[Roller]:
 def _row(rollers: list[Roller], name: str, multiple: int, **special: float | str) -> dict[str, Estimate]:
     """Return the measures over the last of so many training lengths: their means over the trainings."""
     rows = [roller.row(name, multiple, **special) for roller in rollers]
-    return {measure: mean_of_trainings([row[measure] for row in rows]) for measure in rows[0]}
+    means = {measure: mean_of_trainings([row[measure] for row in rows]) for measure in rows[0]}
+    for share in SHARES:  # Student's interval knows no bounds
+        means[share] = replace(means[share], low=max(0.0, means[share].low), high=min(1.0, means[share].high))
+    return means
 
 
 def _recipe(settings: Settings, scheme: str, seed: int) -> Recipe:

@@ -97,11 +97,11 @@ def mean_of_trainings(estimates: Sequence[Estimate]) -> Estimate:
     if len(estimates) == 1:
         return estimates[0]
     values = np.array([one.value for one in estimates])
-    half_widths = np.array([(one.high - one.low) / 2 for one in estimates])
+    below = math.sqrt(sum((one.value - one.low) ** 2 for one in estimates)) / len(values)
+    above = math.sqrt(sum((one.high - one.value) ** 2 for one in estimates)) / len(values)
     student_width = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    half_width = max(student_width, math.sqrt(np.square(half_widths).sum()) / len(values))
-    value = values.mean()
-    return Estimate(float(value), float(value - half_width), float(value + half_width))
+    value = float(values.mean())
+    return Estimate(value, value - max(student_width, below), value + max(student_width, above))
 
 
 def proportion(outcomes: Bool[np.ndarray, " sample"]) -> Estimate:

@@ -34,6 +34,11 @@ def test_every_network_is_trained_from_every_training_seed(findings):
     assert findings.trainings == len(TINY.training_seeds) == 3
 
 
+def test_no_interval_of_a_share_leaves_its_bounds(findings):
+    for row in rows(findings, 1):
+        assert all(0 <= row[share].low <= row[share].high <= 1 for share in ("in a wall", "touching", "diverged"))
+
+
 def rows(findings, number):
     return list(findings.tables.values())[number]
 

@@ -168,5 +168,10 @@ def test_trainings_that_happen_to_agree_are_as_certain_as_a_mean_of_independent_
     assert (found.low, found.high) == pytest.approx((2 - 0.3 / math.sqrt(3), 2 + 0.3 / math.sqrt(3)))
 
 
+def test_a_lopsided_interval_stays_so():
+    found = mean_of_trainings([Estimate(0.0, 0.0, 0.06)] * 3)
+    assert (found.low, found.high) == pytest.approx((0.0, 0.06 / math.sqrt(3)))
+
+
 def test_the_mean_of_one_training_is_its_estimate():
     assert mean_of_trainings([Estimate(2.0, 1.0, 4.0)]) == Estimate(2.0, 1.0, 4.0)
