@@ -1,10 +1,9 @@
-"""Controllers: from a plan and what is observed to an action. One is made for each plan and follows it step by step.
+"""Controllers turn a plan and an observation into an action. Each controller follows one batch of plans.
 
-It also knows how far its plan is followed: what is left of it when it is time to plan anew, and whether the world is
-where the plan has it.
+A controller also tells which step of its plan is reached, and how far the observed position is from that step.
 
-The trackers know the point mass as far as any engineer would: the first half of an observation is a position, the
-second its velocity, and an action pushes along the axes of the position. They know nothing of the maze.
+The trackers ``pd`` and ``pursuit`` are for a point mass: the first half of an observation is a position, the second
+half its velocity, and an action pushes along the axes of the position. They do not know the maze.
 """
 
 from collections.abc import Callable
@@ -14,15 +13,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from dfplan.data.pursuit import advance, push_towards
+
 Actions = Float[np.ndarray, "batch action"]
 Observations = Float[np.ndarray, "batch observation"]
 
-POSITION_GAIN = 10.0  # action per unit of distance, the demonstrator's
-VELOCITY_GAIN = 1.0  # action per unit of velocity, the demonstrator's
 LOOKAHEAD = 20  # steps of the plan by which the pursued point is ahead of the nearest one, unless told otherwise
 # A plan stands still from where it stays within this distance of its end, below this speed.
 HOLD_RADIUS, HOLD_SPEED = 0.25, 0.5  # environment units, and those per second
-SEARCH_WINDOW = 30  # steps of the plan searched for the nearest point; the plan's way may come back near itself later
 
 
 @runtime_checkable
@@ -37,41 +35,41 @@ class Controller(Protocol):
     ):
         """Take the planned observations, each after a step, and the planned actions, in environment units.
 
-        ``lookahead`` is for those that pursue a point ahead, in steps of the plan.
+        ``lookahead`` is for controllers that pursue a point ahead, in steps of the plan.
         """
 
     def act(self, observation: Observations) -> Actions:
         """Return the next actions, within [-1, 1]."""
 
-    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
-        """Return which planned observation each episode is at, and how far it is from that position.
+    def locate(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return the planned step that each episode has reached, and its distance from that step in environment units.
 
-        It changes nothing. Before the first ``act`` there may be none: -1.
+        The controller does not change. Before the first ``act`` the step may be -1, for none.
         """
 
     def keep(self, kept) -> None:
-        """Go on with some of the plans: an index array or mask over the batch."""
+        """Drop all other plans; ``kept`` is an index array or a mask over the batch."""
 
 
 class _Clocked:
-    """Follows plans on their own clock: one planned step after the other, whatever is observed."""
+    """Follows plans on their own clock: one planned step after the other, independent of the observation."""
 
     def __init__(self, observations, actions, lookahead: int = LOOKAHEAD):
         self.observations, self.actions, self.step = observations, actions, 0
 
-    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
-        """Return the planned step that is just over."""
+    def locate(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return the last planned step, and the distance from it."""
         last = min(self.step, self.observations.shape[1]) - 1
         offset = _square_distance(self.observations[:, max(last, 0)], observation)
         return np.full(len(observation), last), np.sqrt(offset)
 
     def keep(self, kept) -> None:
-        """Go on with some of the plans."""
+        """Drop all other plans."""
         self.observations, self.actions = self.observations[kept], self.actions[kept]
 
 
 class Diffused(_Clocked):
-    """Executes the plan's own actions (§4.2) and nothing else, whatever an observation is."""
+    """Executes the plan's own actions (§4.2), independent of the observation."""
 
     def act(self, observation: Observations) -> Actions:
         """Return the planned actions of this step, within [-1, 1]."""
@@ -87,14 +85,14 @@ class ProportionalDerivative(_Clocked):
         """Return the push towards the planned state of this step."""
         target = self.observations[:, min(self.step, self.observations.shape[1] - 1)]
         self.step += 1
-        return _push_towards(target, observation)
+        return push_towards(target, observation)
 
 
 class Pursuit:
     """Chases the planned state ``lookahead`` steps ahead of the nearest one, as fast as the actuators allow.
 
-    The demonstrations, and so the plans, are slower than the actuators; the way is what the plan is needed for, not
-    its clock.
+    The demonstrations, and therefore the plans, are slower than the actuators, so the plan is used for its path and not
+    for its clock.
     Source: pure pursuit (Coulter 1992), with progress along the way that never goes back.
     """
 
@@ -104,28 +102,27 @@ class Pursuit:
 
     def act(self, observation: Observations) -> Actions:
         """Return the push towards the pursued position and velocity."""
-        self.progress, _ = self.place(observation)
+        self.progress, _ = self.locate(observation)
         ahead = np.minimum(self.progress + self.lookahead, self.observations.shape[1] - 1)
-        return _push_towards(self.observations[np.arange(len(observation)), ahead], observation)
+        return push_towards(self.observations[np.arange(len(observation)), ahead], observation)
 
-    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
-        """Return the nearest planned position, not far ahead of the last one that was."""
-        last = self.observations.shape[1] - 1
-        batch = np.arange(len(observation))
-        window = np.minimum(self.progress[:, None] + np.arange(SEARCH_WINDOW), last)  # (batch, window)
-        offset = _square_distance(self.observations[batch[:, None], window], observation[:, None])
-        nearest = offset.argmin(axis=1)
-        return window[batch, nearest], np.sqrt(offset[batch, nearest])
+    def locate(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return the nearest planned position within a search window ahead of the last one."""
+        batch, steps, size = self.observations.shape
+        first = steps * np.arange(batch)  # row of each plan's first step, where the plans stand one below another
+        path = self.observations.reshape(batch * steps, size)[:, : size // 2]
+        row, distance = advance(path, first + self.progress, first + steps - 1, observation[:, : size // 2])
+        return row - first, distance
 
     def keep(self, kept) -> None:
-        """Go on with some of the plans."""
+        """Drop all other plans."""
         self.observations, self.progress = self.observations[kept], self.progress[kept]
 
 
 class Hold:
-    """Holds the end of a plan by the PD law once the plan stands still there; until then, another controller acts.
+    """Holds the end of a plan by the PD law once the plan stands still there; before that, another controller acts.
 
-    At rest, a planned action near 0 keeps the agent in place only if it is exactly where planned.
+    At rest the planned actions are near 0. They keep the agent in place only if it is exactly at the planned position.
 
     Args:
         controller: follows the plans while they move.
@@ -143,23 +140,23 @@ class Hold:
 
     def act(self, observation: Observations) -> Actions:
         """Return the other controller's actions, or the push towards the ends of the plans that stand still."""
-        next_step = self.place(observation)[0] + 1
+        next_step = self.locate(observation)[0] + 1
         followed = self.controller.act(observation)
-        held = _push_towards(self.ends, observation)
+        held = push_towards(self.ends, observation)
         return np.where((next_step >= self.still_from)[:, None], held, followed)
 
     def __copy__(self) -> "Hold":
-        """Return one that goes on from here with a controller of its own."""
+        """Return a copy that continues from here with its own controller."""
         twin = object.__new__(Hold)
         vars(twin).update(vars(self), controller=copy(self.controller))
         return twin
 
-    def place(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
-        """Return what the other controller says."""
-        return self.controller.place(observation)
+    def locate(self, observation: Observations) -> tuple[Int[np.ndarray, " batch"], Float[np.ndarray, " batch"]]:
+        """Return the place that the other controller tells."""
+        return self.controller.locate(observation)
 
     def keep(self, kept) -> None:
-        """Go on with some of the plans."""
+        """Drop all other plans."""
         self.controller.keep(kept)
         self.ends, self.still_from = self.ends[kept], self.still_from[kept]
 
@@ -168,12 +165,6 @@ def _square_distance(planned: Float[np.ndarray, "*batch observation"], observati
     """Return the squared distance between planned and observed positions, the first halves of observations."""
     position = slice(0, planned.shape[-1] // 2)
     return np.square(planned[..., position] - observation[..., position]).sum(axis=-1)
-
-
-def _push_towards(target: Observations, observation: Observations) -> Actions:
-    """Return the PD law's action from an observed towards a planned state, within [-1, 1]."""
-    position, velocity = np.split(target - observation, 2, axis=-1)
-    return np.clip(POSITION_GAIN * position + VELOCITY_GAIN * velocity, -1, 1)
 
 
 CONTROLLERS: dict[str, Callable[..., Controller]] = {

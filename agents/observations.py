@@ -1,4 +1,4 @@
-"""What users hand to the agent, checked."""
+"""Checks of what users give to the agent."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -6,14 +6,14 @@ from numbers import Real
 import numpy as np
 from jaxtyping import Float
 
-from dfplan.envs.errors import InputError
+from dfplan.ground.errors import InputError
 
 
-def checked(value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
-    """Return ``value`` as an array (batch, size) of its own, finite in the float32 that models compute in.
+def check_array(value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
+    """Return a copy of ``value`` as an array (batch, size).
 
     Raises:
-        InputError: if it is no such thing; ``name`` says what it should have been.
+        InputError: if it has another shape or holds numbers that are not finite in float32; ``name`` says what it is.
     """
     try:
         array = np.atleast_2d(np.array(value, dtype=np.float64))  # a copy: the caller may use its memory again
@@ -26,11 +26,11 @@ def checked(value, size: int, name: str) -> Float[np.ndarray, "batch channel"]:
     return array
 
 
-def unpacked(observation) -> tuple[object, object]:
-    """Return observation and goal of a dictionary of Gymnasium's goal environments; the goal of others is None.
+def unpack_observation(observation) -> tuple[object, object]:
+    """Return observation and goal, from the dictionary of a Gymnasium goal environment; otherwise the goal is None.
 
     Raises:
-        InputError: if the dictionary lacks one.
+        InputError: if the dictionary lacks one of them.
     """
     if not isinstance(observation, Mapping):
         return observation, None
@@ -40,12 +40,12 @@ def unpacked(observation) -> tuple[object, object]:
     return observation["observation"], observation["desired_goal"]
 
 
-def checked_share(value, name: str) -> float:
+def check_share(value, name: str) -> float:
     """Return a number in [0, 1].
 
     Raises:
-        InputError: if it is none.
+        InputError: if ``value`` is not such a number.
     """
-    if not isinstance(value, Real) or not 0 <= value <= 1:
+    if not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise InputError(f"{name} must be one number in [0, 1], not {value!r}.")
     return float(value)

@@ -1,15 +1,16 @@
-"""Sets of planner settings by name, and the ones that suit a checkpoint. Each is a dictionary for ``PlannerConfig``."""
+"""Named sets of planner settings, and the settings that suit a checkpoint. Each set is for ``PlannerConfig``."""
 
 from typing import Any
 
-from dfplan.agents.config import PlannerConfig
-from dfplan.agents.guides import BY_COST, single_guides
-from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.agents.goal_guides import BY_COST, list_guides
+from dfplan.agents.planner_config import PlannerConfig
+from dfplan.agents.preset_names import PRESET_NAMES
+from dfplan.model.diffusion_forcing import DiffusionForcing
 
-# The paper's own planner (§3.4): the model is not told its goal. Guidance over the zig-zag schedule leads there, along
-# the cost to go that the recording knows, which is why plans need not reach the goal. Of several plans the one is
-# followed that has least to go on average, does not leave the recording and does not jump.
-COST_TO_GO = {
+# The paper's own planner (§3.4): the model is not told its goal. Guidance over the zig-zag schedule leads to the goal
+# along the recording's cost-to-go, so plans need not reach it. Of several plans the agent follows the one with the
+# lowest mean cost-to-go that stays in the recording and does not jump.
+COST_TO_GO: dict[str, Any] = {
     "goal_token": False,
     "guide": "cost_to_go",
     "guidance_scale": 0.1,
@@ -21,17 +22,17 @@ COST_TO_GO = {
     "sampling_steps": 5,
 }
 COST_TO_GO_HORIZON = 110  # steps; less if the model knows no plans as long as that
-OWN_ACTIONS_HORIZON = 5  # steps until a new plan, where a guided plan's own actions are executed: they drift from it
-# The same with one plan and Monte-Carlo guidance: the gradient for the tokens to be committed is the mean over futures.
+OWN_ACTIONS_HORIZON = 5  # steps until a new plan if a guided plan's own actions are executed, which drift from it
+# The same with one plan and Monte-Carlo guidance: the tokens committed next follow the mean gradient over futures.
 MONTE_CARLO_GUIDANCE = COST_TO_GO | {"candidates": 1, "num_futures": 8}
-# A token tells the model its goal, and nothing guides: the defaults of ``PlannerConfig``, said once more.
-GOAL_TOKEN = {name: PlannerConfig.__dataclass_fields__[name].default for name in (*COST_TO_GO, "horizon")}
-# A policy's one token is drawn in one step: in training, half-noisy tokens hardly ever stand before a masked future.
+# A token tells the model its goal, without a guide: the defaults of ``PlannerConfig`` for the settings above.
+GOAL_TOKEN = {name: PlannerConfig().settings[name] for name in (*COST_TO_GO, "horizon")}
+# A policy draws its one token in one step: in training, a half-noisy token is rarely followed by a masked future.
 POLICY = GOAL_TOKEN | {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
-# Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan, as long as the model can, all cleaned at once,
+# Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan of the greatest length, denoised all at once,
 # with the goal painted in at its end. For models trained with the level sampler ``full_sequence``. Diffuser's network
-# is trained with the goal in sight; so is ours, by the goal token. A goal that is painted in while sampling only comes
-# too late: the first rows decide on the way without it (``python -m dfplan.benchmarks.controllers`` has both).
+# sees the goal in training; this one sees it as the goal token. A goal that is only painted in while sampling comes too
+# late, because the first rows choose the way without it (``python -m dfplan.benchmarks.own_actions`` has both).
 DIFFUSER = GOAL_TOKEN | {
     "in_paint_goal": True,
     "schedule": "full_sequence",
@@ -40,37 +41,40 @@ DIFFUSER = GOAL_TOKEN | {
     "horizon": None,
     "open_loop_horizon": None,
 }
-# Next-token diffusion (App. C.8): each token is cleaned entirely before the next. For models trained with the level
-# sampler ``teacher_forcing``. A plan takes ``sampling_steps`` rows for each of its tokens, hence fewer plans.
+# Next-token diffusion (App. C.8): each token is denoised entirely before the next. For models trained with the level
+# sampler ``teacher_forcing``. A plan takes ``sampling_steps`` rows for each of its tokens, so it plans less often.
 TEACHER_FORCING = GOAL_TOKEN | {"schedule": "autoregressive", "sampling_steps": 3, "open_loop_horizon": 40}
-# The dial of the planner between score and speed: ``dfplan-bench --preset``; what each costs and gains is measured by
-# ``python -m dfplan.benchmarks.speed``. The default is what suits the checkpoint.
+# The presets of ``dfplan-bench --preset`` trade score for speed; ``python -m dfplan.benchmarks.speed`` measures both.
+# The default preset is what suits the checkpoint.
 FAST = GOAL_TOKEN | {"sampling_steps": 1, "horizon": 40, "open_loop_horizon": 20}
-BEST = {"open_loop_horizon": 5}
-PRESETS = {"fast": FAST, "default": {}, "best": BEST}
-# Settings that replace the defaults, by the kind of training data: plans as slow as the recorded demonstrations are
-# followed better with others.
-BY_DEMONSTRATIONS = {"recorded": {"pursuit_lookahead": 40, "open_loop_horizon": 20}, "re-executed": {}}
+BEST: dict[str, Any] = {"open_loop_horizon": 5}
+PRESETS = dict(zip(PRESET_NAMES, (FAST, {}, BEST), strict=True))
+# Settings that replace the defaults, by the kind of training data. Plans that are as slow as recorded demonstrations
+# are followed better with other settings.
+BY_DEMONSTRATIONS: dict[str, dict[str, Any]] = {
+    "recorded": {"pursuit_lookahead": 40, "open_loop_horizon": 20},
+    "re-executed": {},
+}
 
 
 def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) -> PlannerConfig:
     """Return the settings that suit a model, changed by ``settings``.
 
-    A model of re-executed demonstrations that holds a cost to go is guided by it, unless ``settings`` choose another
-    guide or a policy. Any other is told its goal by a token: guided plans are as slow and as hesitant as the
-    demonstrators were. Wherever ``cost_to_go`` is chosen, the settings that are not given are those of ``COST_TO_GO``.
+    A model of re-executed demonstrations with a cost-to-go is guided along it, unless ``settings`` choose another guide
+    or a policy. Any other model is told its goal by a token: its guided plans would be as slow and as hesitant as the
+    recorded demonstrators. With the guide ``cost_to_go``, settings that are not given are those of ``COST_TO_GO``.
 
     Args:
         model: whose plans are to be followed.
-        demonstrations: what it learned from, a key of ``BY_DEMONSTRATIONS``.
-        settings: fields of ``PlannerConfig`` that replace the suitable ones.
+        demonstrations: the model's training data, a key of ``BY_DEMONSTRATIONS``.
+        settings: single settings of ``PlannerConfig``, which replace the suitable ones.
 
     Raises:
         InputError: if a setting cannot be used.
     """
     suited, mode = dict(BY_DEMONSTRATIONS[demonstrations]), settings.get("mode")
     leads = demonstrations == "re-executed" and model.cost_to_go is not None and mode != "policy"
-    if BY_COST in single_guides(settings.get("guide", BY_COST if leads else None)):
+    if BY_COST in list_guides(settings.get("guide", BY_COST if leads else None)):
         suited |= COST_TO_GO | {"horizon": min(COST_TO_GO_HORIZON, model.config.horizon)}
         if settings.get("controller") == "diffused":
             suited["open_loop_horizon"] = OWN_ACTIONS_HORIZON

@@ -1,17 +1,18 @@
-"""Seeds of the episodes of a batch: one rule for all agents."""
+"""Assigns seeds to the episodes of a batch, by one rule for all agents."""
 
 from collections.abc import Sequence
 from copy import copy
+from typing import Any
 
 import numpy as np
 
-from dfplan.envs.errors import InputError
+from dfplan.ground.errors import InputError
 
 Seed = int | np.integer
 Seeds = Seed | Sequence[Seed] | np.ndarray | None
 
 
-def episode_seeds(seed: Seeds, batch: int) -> list[int]:
+def assign_seeds(seed: Seeds, batch: int) -> list[int]:
     """Return one seed for each episode of a batch.
 
     Args:
@@ -22,15 +23,15 @@ def episode_seeds(seed: Seeds, batch: int) -> list[int]:
     Raises:
         InputError: if there are not as many seeds as episodes.
     """
-    seed = own_seeds(seed)
-    if np.ndim(seed) == 0:
-        return [int(seed) + episode for episode in range(batch)]
-    if len(seed) != batch:
-        raise InputError(f"{batch} observations do not fit {len(seed)} seeds; call reset() when the batch changes.")
-    return [int(one) for one in seed]
+    own: Any = copy_seeds(seed)  # one number, or one for each episode
+    if np.ndim(own) == 0:
+        return [int(own) + episode for episode in range(batch)]
+    if len(own) != batch:
+        raise InputError(f"{batch} observations do not fit {len(own)} seeds; call reset() when the batch changes.")
+    return [int(one) for one in own]
 
 
-def own_seeds(seed: Seeds) -> Seeds:
+def copy_seeds(seed: Seeds) -> Seeds:
     """Return a copy of the seeds that a caller gave; None becomes a seed of fresh entropy, the same from then on."""
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])

@@ -1,1 +1,1 @@
-"""Judges agents: the one evaluation loop, statistics, reports, pictures and the commands around them."""
+"""Evaluates agents: the evaluation loop and statistics, reports and pictures, and the studies (one file each)."""

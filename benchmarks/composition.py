@@ -1,8 +1,8 @@
-"""``python -m dfplan.benchmarks.composition``: memory repeats the data, forgetting composes it (§4.3, App. E.2).
+"""``python -m dfplan.benchmarks.composition``: memory repeats the data, its absence composes it (§4.3, App. E.2).
 
-Trained on crossings of a square, from corner to opposite corner, one model is rolled out twice. Shown what it has
-done, it repeats the cross; shown its position only, it goes on from the centre in any direction, on ways that nobody
-has shown it.
+The model is trained on paths that cross a square from one corner to the opposite one, and is rolled out in two ways. An
+agent that sees its executed steps repeats such crossings. An agent that sees only its position leaves the centre in any
+direction, and so composes paths that are not in the data.
 """
 
 import math
@@ -15,50 +15,54 @@ from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main
-from dfplan.benchmarks.charts import COLOURS
-from dfplan.benchmarks.evaluation import Agent
-from dfplan.benchmarks.figures import DOTS_PER_INCH, INK
-from dfplan.benchmarks.small_models import small_model
-from dfplan.benchmarks.statistics import bootstrap, proportion
+from dfplan.agents.planner_config import PlannerConfig
+from dfplan.benchmarks.evaluation.episodes import Agent
+from dfplan.benchmarks.evaluation.estimates import Row
+from dfplan.benchmarks.evaluation.statistics import bootstrap, estimate_proportion
+from dfplan.benchmarks.reporting.ablation import TRAINING_SEEDS, Findings, Run, main
+from dfplan.benchmarks.reporting.charts import COLOURS
+from dfplan.benchmarks.reporting.figures import DOTS_PER_INCH, INK
+from dfplan.benchmarks.small_models import train_small_model
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 
-CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # counter-clockwise, the square's own unit
-CROSSING_STEPS = 20  # environment steps of a crossing; it passes the centre half-way
+CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # counter-clockwise, in units of the square
+CROSSING_STEPS = 20  # environment steps of a crossing; half of them lead to the centre
 HALF = CROSSING_STEPS // 2
-# Where crossings end, between centre (0) and corner (1): short of where they begin. Training windows stand still after
-# the end, so in the corner itself a position would not tell whether the way is still ahead.
+# Where crossings end, between centre (0) and corner (1). They end before the corner, where others begin: training
+# windows stand still after the end, and in the corner a position would not tell whether the path has ended.
 ARRIVAL = 0.7
-FIRST_SPEED = 1.2  # centre-to-corner distances per crossing; it grows towards the centre and falls to 0 at the end
-SPREAD = 0.06  # standard deviation of starts, ends and of the bend between them: the thickness of the cross
-REACH = math.sqrt(0.5)  # distance from a corner within which a path has ended there: half of that to the centre
-TURNS = {"opposite": (2,), "neighbouring": (1, 3), "back": (0,)}  # quarter turns from the first to the last corner
+FIRST_SPEED = 1.2  # centre-to-corner distances per crossing
+SPREAD = 0.06  # standard deviation of starts, of ends, and of the bend between them
+REACH = math.sqrt(0.5)  # a path ends in a corner if it is closer than this: half the distance to the centre
+TURNS = {"opposite": (2,), "neighbouring": (1, 3), "back": (0,)}  # quarter turns from the first corner to the last one
 MODEL = ModelConfig(observation_dim=2, frame_stack=5, num_tokens=4, width=64, depth=2)
 WAYS = {"with memory": True, "without memory": False}
-REFERENCES = 500  # crossings among which the nearest one is looked for
-SHOWN_PATHS = 200  # the first ones
+REFERENCES = 500  # number of crossings among which the nearest one is searched
+SHOWN_PATHS = 200  # number of paths drawn: the first ones
 PANEL_INCHES, TITLE_INCHES = 4.0, 0.5
 LIMIT = 1.3  # a panel shows [-LIMIT, LIMIT] along both axes
 
 EXPLANATION = """
-One model is trained on paths that cross a square from a corner to the opposite one, with independent noise levels and
-no goal. Its observation is the position alone, so that at the centre nothing tells where a path came from. Every agent
-plans to the end of the crossing, executes a number of steps, and plans anew; all have the same starts and random
-seeds. With memory the model is shown the executed steps as clean tokens, without it only the present position.
+One model is trained on paths that cross a square from one corner to the opposite one, with independent noise levels and
+without a goal. The observation is only the position, so at the centre it does not tell where a path came from. Every
+agent plans to the end of the crossing, executes a number of steps, and replans. All agents have the same starts and
+random seeds. With memory the model sees the executed steps as clean tokens; without memory it sees only the present
+position.
 
-`opposite`, `neighbouring`, `back` and `elsewhere` are the shares of paths by where they end, seen from where they
-began; the V-shaped ones end in a neighbouring corner, which no path of the data does. Distances are root mean squares
-over time in the square's unit, to the nearest of several: `path to data` of a whole path to the crossings shown in
-training, `half to data` of either half of a path to all pieces of these crossings, `data to path` of the crossings to
-the paths in the row. Where the first is large and the second small, known pieces are put together in new ways; where
-the third is larger than in the first row, part of the data's variety is missing. The first row holds new paths of the
-data's own law. The second plans once, so that memory plays no part.
+`opposite`, `neighbouring`, `back` and `elsewhere` are the shares of paths that end in the opposite corner, in a
+neighbouring corner (V-shaped paths, which do not occur in the data), in the corner where they began, or in no corner.
+Distances are root mean squares over time, in units of the square, to the nearest of several paths: `path to data` from
+a whole path to the crossings of the training data, `half to data` from each half of a path to all pieces of these
+crossings, `data to path` from these crossings to the paths of the row. If the first is large and the second is small,
+the paths combine known pieces in new ways. If the third is larger than in the first row, part of the variety of the
+data is missing. The first row has new crossings from the distribution of the data. The agent of the second row plans
+once, so that memory does not matter.
 
-Replanned half-way, the memoryless agent stands near the centre, from where the data leave in four directions, equally
-often: half of its paths would be V-shaped if it knew nothing else. Replanned more often it also stands on the arms,
-which the data pass in both directions; there it turns about again and again, and fewer paths arrive anywhere.
+If the agent without memory replans half-way, it is near the centre, which paths of the data leave in all four
+directions equally often; with the position alone, half of its paths would be V-shaped. If it replans more often, it
+also replans on the arms, where paths of the data go in both directions; there it often turns around, and fewer paths
+reach a corner.
 """
 
 Paths = Float[np.ndarray, "path time 2"]
@@ -70,10 +74,10 @@ class Settings:
     """Budget of the study.
 
     Attributes:
-        steps: of training.
-        rollouts: of each agent.
-        crossings: in the data set.
-        pieces: steps executed before replanning, one after the other.
+        steps: number of training updates.
+        rollouts: number of roll-outs of each agent.
+        crossings: number of paths in the training data.
+        pieces: numbers of steps that are executed before replanning; each is compared.
         sampling_steps: denoising steps of a plan.
         model: sizes of the network and of its tokens.
     """
@@ -91,46 +95,49 @@ QUICK = Settings(steps=2500, rollouts=40)
 
 
 def study(settings: Settings, run: Run) -> Findings:
-    """Return where the roll-outs of one model end with and without memory, beside new paths of the data's own law."""
+    """Return where roll-outs with and without memory end, and the same of new paths from the data's distribution."""
     seed = TRAINING_SEEDS[0]
-    shown, _ = crossings(settings.crossings, np.random.default_rng(seed))
-    unseen, corner = crossings(settings.rollouts, np.random.default_rng([run.seed, 1]))  # no training seed draws these
-    model = small_model(recipe(settings, seed), dataset(shown), run, "crossings")
+    shown, _ = draw_crossings(settings.crossings, np.random.default_rng(seed))
+    unseen, corner = draw_crossings(
+        settings.rollouts, np.random.default_rng([run.seed, 1])
+    )  # differs from all training seeds
+    model = train_small_model(make_recipe(settings, seed), make_dataset(shown), run, "crossings")
     cases = {("plans once", CROSSING_STEPS): 0}
     for piece in settings.pieces:
         cases |= {(way, piece): memory * (settings.model.num_tokens - 1) for way, memory in WAYS.items()}
-    nearest = Nearest(shown[:REFERENCES])
-    rows = [{"paths": "data", "steps per plan": "-"} | ends_row(unseen, corner) | nearest.row(unseen)]
+    nearest = NearestCrossings(shown[:REFERENCES])
+    rows = [{"paths": "data", "steps per plan": "-"} | summarize_ends(unseen, corner) | nearest.measure(unseen)]
     rolled = {}
     for (way, piece), history in tqdm(cases.items(), desc="rolling out", unit="agent"):
-        agent = DFPlanner(model, agent_config(settings, piece, history))
-        paths = rolled[way, piece] = roll_out(agent, unseen[:, 0], run.seed)
-        rows.append({"paths": way, "steps per plan": piece} | ends_row(paths, corner) | nearest.row(paths))
+        agent = DFPlanner(model, make_agent_config(settings, piece, history))
+        paths = rolled[way, piece] = roll_out_agent(agent, unseen[:, 0], run.seed)
+        rows.append({"paths": way, "steps per plan": piece} | summarize_ends(paths, corner) | nearest.measure(paths))
     panels = {"data": unseen} | {way: rolled[way, settings.pieces[0]] for way in WAYS}
-    return Findings({"Where paths end": rows}, {"paths": paths_figure(panels, corner)}, EXPLANATION)
+    return Findings({"Where paths end": rows}, {"paths": draw_paths(panels, corner)}, EXPLANATION)
 
 
-def crossings(count: int, rng: np.random.Generator) -> tuple[Paths, Corners]:
-    """Return paths of ``CROSSING_STEPS`` steps from each corner in turn to the opposite one, and where they begin."""
+def draw_crossings(count: int, rng: np.random.Generator) -> tuple[Paths, Corners]:
+    """Return paths from one corner to the opposite one, and the corner where each begins: 0, 1, 2, 3, 0, ..."""
     corner = np.arange(count) % len(CORNERS)
     share = np.linspace(0, 1, CROSSING_STEPS + 1)
     start, end, bend = rng.normal(scale=SPREAD, size=(3, count, 1, 2))
-    middle = -progress(share)[:, None] * CORNERS[corner][:, None]  # (path, time, 2)
+    middle = -compute_progress(share)[:, None] * CORNERS[corner][:, None]  # (path, time, 2)
     share = share[:, None]
     return middle + (1 - share) * start + share * end + np.sin(np.pi * share) * bend, corner
 
 
-def progress(share: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
-    """Return the way along the diagonal at shares of the time: the cubic that begins at -1 with ``FIRST_SPEED``,
-    passes 0 half-way and ends at ``ARRIVAL``.
+def compute_progress(share: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
+    """Return the position along the diagonal at shares of the time, from -1 (corner) to ``ARRIVAL``.
+
+    It is the cubic polynomial that begins with ``FIRST_SPEED`` and is 0 (the centre) at half the time.
     """
     square = 7 - ARRIVAL - 3 * FIRST_SPEED
     cube = 1 + ARRIVAL - FIRST_SPEED - square
     return -1 + FIRST_SPEED * share + square * share**2 + cube * share**3
 
 
-def dataset(paths: Paths) -> dict[str, np.ndarray]:
-    """Return paths as a D4RL data set: an observation is a position, an action the step from it, no reward."""
+def make_dataset(paths: Paths) -> dict[str, np.ndarray]:
+    """Return paths as a D4RL data set: observations are positions, actions are steps, rewards are 0."""
     count, time, _ = paths.shape
     return {
         "observations": paths.reshape(-1, 2).astype(np.float32),
@@ -141,8 +148,8 @@ def dataset(paths: Paths) -> dict[str, np.ndarray]:
     }
 
 
-def recipe(settings: Settings, seed: int) -> Recipe:
-    """Return how the model is trained; it is never told a goal."""
+def make_recipe(settings: Settings, seed: int) -> Recipe:
+    """Return the recipe of the model, which is never told a goal."""
     training = TrainingConfig(
         steps=settings.steps,
         learning_rate=3e-3,
@@ -155,8 +162,8 @@ def recipe(settings: Settings, seed: int) -> Recipe:
     return Recipe("crossings", settings.model, training)
 
 
-def agent_config(settings: Settings, piece: int, history: int) -> PlannerConfig:
-    """Return the settings of an agent that plans to the end and follows each plan for ``piece`` steps."""
+def make_agent_config(settings: Settings, piece: int, history: int) -> PlannerConfig:
+    """Return the settings of an agent that plans to the end and replans every ``piece`` steps."""
     return PlannerConfig(
         controller="diffused",
         goal_token=False,
@@ -166,8 +173,8 @@ def agent_config(settings: Settings, piece: int, history: int) -> PlannerConfig:
     )
 
 
-def roll_out(agent: Agent, starts: Float[np.ndarray, "path 2"], seed: int) -> Paths:
-    """Return the agent's paths, all side by side, through a world in which actions are steps."""
+def roll_out_agent(agent: Agent, starts: Float[np.ndarray, "path 2"], seed: int) -> Paths:
+    """Return the agent's paths, run side by side, in a world where an action is added to the position."""
     agent.reset(seed=seed, num_steps=CROSSING_STEPS)
     positions = [starts]
     for _ in range(CROSSING_STEPS):
@@ -175,68 +182,68 @@ def roll_out(agent: Agent, starts: Float[np.ndarray, "path 2"], seed: int) -> Pa
     return np.stack(positions, axis=1)
 
 
-def ends(paths: Paths, corner: Corners) -> dict[str, Bool[np.ndarray, " path"]]:
-    """Return which paths end in which corner as seen from the first, and which end near none."""
+def classify_ends(paths: Paths, corner: Corners) -> dict[str, Bool[np.ndarray, " path"]]:
+    """Return for each kind of end which paths have it; the corner is counted from the one where a path begins."""
     distance = np.linalg.norm(paths[:, -1, None] - CORNERS, axis=-1)  # (path, corner)
     turns = (distance.argmin(axis=1) - corner) % len(CORNERS)
     arrived = distance.min(axis=1) <= REACH
     return {name: arrived & np.isin(turns, those) for name, those in TURNS.items()} | {"elsewhere": ~arrived}
 
 
-def ends_row(paths: Paths, corner: Corners) -> Row:
-    """Return the share of paths that end in each corner, with Wilson intervals."""
-    return {name: proportion(those) for name, those in ends(paths, corner).items()}
+def summarize_ends(paths: Paths, corner: Corners) -> Row:
+    """Return the share of paths with each kind of end, with Wilson intervals."""
+    return {name: estimate_proportion(those) for name, those in classify_ends(paths, corner).items()}
 
 
-class Nearest:
-    """Distances between paths and the nearest among some crossings; in the square's unit."""
+class NearestCrossings:
+    """Measures distances between paths and the nearest of some crossings, in units of the square."""
 
     def __init__(self, shown: Paths):
-        self.shown, self.whole, self.halves = shown, _tree(shown), _tree(pieces_of(shown, HALF))
+        self.shown, self.whole, self.halves = shown, _build_tree(shown), _build_tree(cut_pieces(shown, HALF))
 
-    def row(self, paths: Paths) -> Row:
+    def measure(self, paths: Paths) -> Row:
         """Return the mean distances, with bootstrap intervals."""
-        halves = [_distance(self.halves, half) for half in (paths[:, : HALF + 1], paths[:, HALF:])]
+        halves = [_measure_distance(self.halves, half) for half in (paths[:, : HALF + 1], paths[:, HALF:])]
         return {
-            "path to data": bootstrap(_distance(self.whole, paths)),
+            "path to data": bootstrap(_measure_distance(self.whole, paths)),
             "half to data": bootstrap(np.mean(halves, axis=0)),
-            "data to path": bootstrap(_distance(_tree(paths), self.shown)),
+            "data to path": bootstrap(_measure_distance(_build_tree(paths), self.shown)),
         }
 
 
-def _tree(paths: Paths) -> cKDTree:
+def _build_tree(paths: Paths) -> cKDTree:
     return cKDTree(paths.reshape(len(paths), -1))
 
 
-def _distance(tree: cKDTree, paths: Paths) -> Float[np.ndarray, " path"]:
+def _measure_distance(tree: cKDTree, paths: Paths) -> Float[np.ndarray, " path"]:
     """Return the root-mean-square distance over time to the nearest path of a tree."""
     distance, _ = tree.query(paths.reshape(len(paths), -1))
     return distance / np.sqrt(paths.shape[1])
 
 
-def pieces_of(paths: Paths, steps: int) -> Float[np.ndarray, "piece piece_time 2"]:
-    """Return all pieces of so many steps; like training windows they stand still after the path's end."""
+def cut_pieces(paths: Paths, steps: int) -> Float[np.ndarray, "piece piece_time 2"]:
+    """Return all pieces of ``steps`` steps; like training windows they stand still after the end of a path."""
     held = np.pad(paths, ((0, 0), (0, steps), (0, 0)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(held, steps + 1, axis=1)  # (path, first, 2, time)
     return windows.swapaxes(2, 3).reshape(-1, steps + 1, 2)
 
 
-def paths_figure(panels: dict[str, Paths], corner: Corners) -> Figure:
-    """Return one panel per set of paths, coloured by the corner where a path begins (the paper's figure of §4.3)."""
+def draw_paths(panels: dict[str, Paths], corner: Corners) -> Figure:
+    """Return a figure with one panel per set of paths, coloured by their first corner, as in the paper's §4.3."""
     size = (PANEL_INCHES * len(panels), PANEL_INCHES + TITLE_INCHES)
     figure = Figure(figsize=size, layout="compressed", dpi=DOTS_PER_INCH)
     for axes, (title, paths) in zip(figure.subplots(1, len(panels)), panels.items()):
-        _draw_paths(axes, paths[:SHOWN_PATHS], corner)
-        found = ends(paths, corner)
+        _draw_panel(axes, paths[:SHOWN_PATHS], corner)
+        found = classify_ends(paths, corner)
         shares = ", ".join(f"{found[name].mean():.0%} {name}" for name in TURNS)
         axes.set_title(f"{title}\n{shares}", fontsize=10, color=INK)
     return figure
 
 
-def _draw_paths(axes: Axes, paths: Paths, corner: Corners) -> None:
+def _draw_panel(axes: Axes, paths: Paths, corner: Corners) -> None:
     for path, first in zip(paths, corner):
         axes.plot(*path.T, color=COLOURS[first], linewidth=0.8, alpha=0.5)
-    axes.scatter(*CORNERS.T, s=60, c=COLOURS[: len(CORNERS)], edgecolors="white", zorder=3)
+    axes.scatter(CORNERS[:, 0], CORNERS[:, 1], s=60, c=COLOURS[: len(CORNERS)], edgecolors="white", zorder=3)
     axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_color("#c8c8c8")
 

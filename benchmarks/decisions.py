@@ -1,29 +1,28 @@
-"""``python -m dfplan.benchmarks.decisions``: what makes decisions better, one idea at a time.
+"""``python -m dfplan.benchmarks.decisions``: which settings improve decisions.
 
-Each row changes one setting of the planner that is told its goal by a token, or of the recipe by which its network is
-trained. ``python -m dfplan.benchmarks.guidance`` does the same for the planner that is guided.
+Each row changes one setting of the planner that is told its goal by a token, or of the recipe of its network.
+``python -m dfplan.benchmarks.monte_carlo_guidance`` does the same for the guided planner.
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from dfplan.agents.planner import DFPlanner
-from dfplan.agents.presets import GOAL_TOKEN, config_for
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Row, Run, main, score_row
-from dfplan.benchmarks.charts import dots
-from dfplan.benchmarks.evaluation import Conditions, evaluate
-from dfplan.benchmarks.kinematic_limit import kinematic_limit
-from dfplan.benchmarks.small_models import small_models
-from dfplan.config import RECIPES, RECORDED_RECIPES, Recipe
-from dfplan.diffusion_forcing import DiffusionForcing
+from dfplan.agents.presets import GOAL_TOKEN
+from dfplan.benchmarks.evaluation.estimates import Row
+from dfplan.benchmarks.evaluation.kinematic_limit import compute_kinematic_limit
+from dfplan.benchmarks.reporting.ablation import TRAINING_SEEDS, Findings, Run, main
+from dfplan.benchmarks.reporting.charts import draw_dots
+from dfplan.benchmarks.scoring import score_checkpoint, score_trainings
+from dfplan.benchmarks.small_models import set_budget, train_small_models
+from dfplan.config import Recipe
 from dfplan.envs.datasets import load_dataset
-from dfplan.envs.demonstrations import Dataset
+from dfplan.recipes import RECIPES, RECORDED_RECIPES
 
 SHIPPED, RECORDED = "", "-recorded"
 DIFFUSED = {"controller": "diffused"}
-# Idea -> (checkpoint's suffix, what it changes).
-IDEAS = {
+# Idea -> (suffix of the checkpoint's name, settings of the planner that it changes).
+IDEAS: dict[str, tuple[str, dict[str, Any]]] = {
     "planner-goal-token": (SHIPPED, {}),
     "trained on recorded demonstrations": (RECORDED, {}),
     "diffused actions": (SHIPPED, DIFFUSED),
@@ -49,7 +48,7 @@ IDEAS = {
     "plans 40 steps": (SHIPPED, {"horizon": 40}),
 }
 OWN_RECIPE, RECORDED_RECIPE = "the shipped recipe", "recorded demonstrations, bidirectional"
-# Idea -> what it changes in the recipe's model and in its training.
+# Idea -> settings that it changes in the recipe's model, and in its training.
 TRAINING_IDEAS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     OWN_RECIPE: ({}, {}),
     RECORDED_RECIPE: ({}, {}),
@@ -70,14 +69,14 @@ TRAINING_IDEAS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Budget of the comparison: of ideas for acting, and of ideas for training, with few updates each."""
+    """Budget of the comparison: of ideas for acting, and of ideas for training, which have few updates each."""
 
     mazes: tuple[str, ...]
     episodes: int
     trained_maze: str
     updates: int
     rows: int = 1_000_000
-    trained_episodes: int = 20  # of each training
+    trained_episodes: int = 20  # of each trained network
     training_seeds: tuple[int, ...] = TRAINING_SEEDS
     precision: str = "bfloat16"
     ideas: tuple[str, ...] = tuple(IDEAS)
@@ -99,79 +98,65 @@ QUICK = Settings(
 )
 
 EXPLANATION = """
-The first row is the agent `planner-goal-token` of `dfplan-bench`: three DDIM steps, a plan as long as the model can
-every 10 steps, pursuit 20 steps ahead, one candidate. Every other row changes what it says and nothing else; rows of
-one maze have the same starts. `share of limit` is the part of the kinematic limit. `recorded demonstrations`: the
-checkpoint `maze2d-MAZE-recorded`, a bidirectional network trained on the demonstrations as they were recorded, pursued
-40 steps ahead and replanning every 20; the shipped one is causal and learns from the same ways re-executed faster
-(`dfplan/reexecution.py`).
+The first row is the agent `planner-goal-token` of `dfplan-bench`: three DDIM steps, a plan of maximal length every 10
+steps, pursuit 20 steps ahead, one candidate. Every other row changes only the setting that it names. Rows of one maze
+have the same starts. `share of limit` is the score divided by the kinematic limit. `recorded demonstrations`: the
+checkpoint `maze2d-MAZE-recorded`, a bidirectional network that is trained on the demonstrations as recorded; it pursues
+40 steps ahead and replans every 20. The shipped network is causal and is trained on the same paths, re-executed faster
+(`dfplan/data/reexecution.py`).
 
-The last table has networks trained for this comparison alone, each from several training seeds and all with the same
-few updates, far fewer than what ships has had: it tells how soon a recipe works, not how far it gets. Its agent is the
-same, and beside it the same agent with diffused actions. The average's decay is at most (1 + update) / (10 + update),
-so that after 800 updates an average over a tenth of the updates is the same.
+The networks of the last table are trained for this comparison only, each from several training seeds, and all with the
+same small number of updates, far fewer than the shipped networks have. The table therefore shows how early a recipe
+works, not its final score. It has the scores of the same agent, and of the same agent with diffused actions. The decay
+of the weight average is at most (1 + update) / (10 + update), which is below 0.99 up to 800 updates; therefore `average
+over a tenth of the updates` has the same average as the first row.
 """
 
 
 def study(settings: Settings, run: Run) -> Findings:
-    """Return the scores of each idea on each maze."""
-    tables = {f"maze2d-{maze}": [_row(maze, idea, settings, run) for idea in settings.ideas] for maze in settings.mazes}
-    tables[f"maze2d-{settings.trained_maze}, {settings.updates} updates"] = _training_rows(settings, run)
+    """Return the scores of each idea for acting in each maze, and of each idea for training."""
+    tables = {
+        f"maze2d-{maze}": [_measure_idea(maze, idea, settings, run) for idea in settings.ideas]
+        for maze in settings.mazes
+    }
+    tables[f"maze2d-{settings.trained_maze}, {settings.updates} updates"] = _measure_training_ideas(settings, run)
     panels = {title: {row["idea"]: row["normalized"] for row in rows} for title, rows in tables.items()}
-    return Findings(tables, {"scores": dots(panels, "normalized")}, EXPLANATION)
+    return Findings(tables, {"scores": draw_dots(panels, "normalized")}, EXPLANATION)
 
 
-def _row(maze: str, idea: str, settings: Settings, run: Run) -> Row:
+def _measure_idea(maze: str, idea: str, settings: Settings, run: Run) -> Row:
     suffix, changed = IDEAS[idea]
-    agent = DFPlanner.load(f"maze2d-{maze}{suffix}", run.device, **(GOAL_TOKEN | changed))
-    scores = _scores(agent, maze, idea, settings, run)
-    share = scores["normalized"].value / kinematic_limit(maze)
+    own, label = GOAL_TOKEN | changed, f"{maze}, {idea}"
+    scores = score_checkpoint(f"maze2d-{maze}{suffix}", maze, own, settings.episodes, run, label)
+    share = scores["normalized"].value / compute_kinematic_limit(maze)
     return {"idea": idea} | scores | {"share of limit": f"{share:.0%}"}
 
 
-def _training_rows(settings: Settings, run: Run) -> list[Row]:
-    """Return the scores of each idea for training, with the plans pursued and with their own actions."""
+def _measure_training_ideas(settings: Settings, run: Run) -> list[Row]:
+    """Return the scores of each idea for training, with pursuit and with the plans' own actions."""
     rows = []
     for idea in settings.training_ideas:
-        recipe = _recipe(idea, settings)
+        recipe = _make_recipe(idea, settings)
         name = f"idea-{list(TRAINING_IDEAS).index(idea)}"
-        models = small_models(recipe, partial(_dataset, settings), run, name, settings.training_seeds)
-        scores, diffused = (_trained_scores(models, recipe, idea, changed, settings, run) for changed in ({}, DIFFUSED))
+        data = partial(load_dataset, settings.trained_maze, rows=settings.rows, progress=True)
+        models = train_small_models(recipe, data, run, name, settings.training_seeds)
+        label = f"{settings.trained_maze}, {idea}"
+        scores, diffused = (
+            score_trainings(models, recipe, GOAL_TOKEN | changed, settings.trained_episodes, run, label)
+            for changed in ({}, DIFFUSED)
+        )
         rows.append({"idea": idea} | scores | {"normalized, diffused actions": diffused["normalized"]})
     return rows
 
 
-def _dataset(settings: Settings, seed: int) -> Dataset:
-    return load_dataset(settings.trained_maze, rows=settings.rows, seed=seed, progress=True)
-
-
-def _trained_scores(
-    models: list[DiffusionForcing], recipe: Recipe, idea: str, changed: dict[str, Any], settings: Settings, run: Run
-) -> Row:
-    """Return the scores of networks from different training seeds, each in episodes of its own."""
-    evaluations = []
-    for number, model in enumerate(models):
-        config = config_for(model, recipe.training.demonstrations, **(GOAL_TOKEN | changed))
-        conditions = Conditions(recipe.env_id, settings.trained_episodes, run.seed + number)
-        label = f"{settings.trained_maze}, {idea}, training {number + 1} of {len(models)}"
-        evaluations.append(evaluate(DFPlanner(model, config), conditions, label, timed=False))
-    return score_row(evaluations)
-
-
-def _recipe(idea: str, settings: Settings) -> Recipe:
-    """Return the maze's recipe with what an idea changes, and with fewer updates, whatever the seed."""
+def _make_recipe(idea: str, settings: Settings) -> Recipe:
+    """Return the maze's recipe with the changes of an idea and the budget of the study; the seed is replaced later."""
     recipe = (RECORDED_RECIPES if idea == RECORDED_RECIPE else RECIPES)[settings.trained_maze]
     of_model, of_training = TRAINING_IDEAS[idea]
     model = replace(recipe.model, **of_model)
     model = replace(model, num_tokens=recipe.model.horizon // model.frame_stack)
-    budget = {"steps": settings.updates, "rows": settings.rows, "precision": settings.precision}
-    training = replace(recipe.training, **budget, **of_training)
-    return replace(recipe, model=model, training=training)
-
-
-def _scores(agent: DFPlanner, maze: str, idea: str, settings: Settings, run: Run) -> Row:
-    conditions = Conditions(f"maze2d-{maze}-v1", settings.episodes, run.seed)
-    return score_row(evaluate(agent, conditions, f"{maze}, {idea}", timed=False))
+    recipe = replace(recipe, model=model)
+    return set_budget(recipe, settings.updates, settings.rows, settings.precision, **of_training)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""``python -m dfplan.benchmarks.speed --scaling``: what a plan costs against its settings, and why.
+"""``python -m dfplan.benchmarks.speed --scaling``: the time of a plan against its settings.
 
-Of each sweep the table has the measured times beside a straight line through them: fixed milliseconds, and so many more
-for each token, episode, sampling step, candidate or future.
+In each sweep one setting changes. A straight line is fitted to the measured times: a fixed time, and a time for each
+token, episode, sampling step, candidate or future.
 """
 
 from collections.abc import Callable
@@ -13,28 +13,29 @@ from jaxtyping import Float
 
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.presets import COST_TO_GO, GOAL_TOKEN, MONTE_CARLO_GUIDANCE, config_for
-from dfplan.benchmarks.ablation import Findings, Row, Run
-from dfplan.benchmarks.charts import lines
-from dfplan.benchmarks.evaluation import Conditions
-from dfplan.benchmarks.statistics import Estimate, bootstrap
-from dfplan.benchmarks.timing import (
+from dfplan.benchmarks.evaluation.episodes import Conditions
+from dfplan.benchmarks.evaluation.estimates import Row
+from dfplan.benchmarks.evaluation.statistics import Estimate, bootstrap
+from dfplan.benchmarks.evaluation.timing import (
     Machine,
-    first_plan,
-    measured_machine,
-    operations,
-    precision_of,
-    processors_had,
-    repeated,
+    count_operations,
+    find_precision,
+    make_plan_timer,
+    measure_machine,
+    time_repeatedly,
+    watch_processor_time,
 )
-from dfplan.tokens import FIRST_PLANNED
+from dfplan.benchmarks.reporting.ablation import Findings, Run
+from dfplan.benchmarks.reporting.charts import draw_lines
+from dfplan.model.tokens import FIRST_PLANNED
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Budget of the measurement: the maze, about how many seconds each takes, and the values of each setting.
+    """Budget of the measurement: the maze, the approximate seconds of one measurement, and the values of each setting.
 
-    The longest lookahead is measured too. One future is plain
-    guidance, which draws none, so that the line of ``num_futures`` begins with two.
+    The longest lookahead is added. The values of ``num_futures`` begin with 2, because one future is plain guidance,
+    which samples none.
     """
 
     maze: str
@@ -58,7 +59,7 @@ QUICK = Settings(
     guided_candidates=(1, 2),
     num_futures=(2, 4),
 )
-# Sweep -> what one more of it is, and the planner's settings at a value of it, given the steps of a token.
+# Sweep -> (unit of its values, function of a value and of the steps of a token that returns the planner's settings).
 SWEEPS: dict[str, tuple[str, Callable[[int, int], dict[str, Any]]]] = {
     "lookahead": ("token", lambda value, frame_stack: GOAL_TOKEN | {"horizon": value * frame_stack}),
     "batch": ("episode", lambda value, frame_stack: GOAL_TOKEN),
@@ -67,25 +68,25 @@ SWEEPS: dict[str, tuple[str, Callable[[int, int], dict[str, Any]]]] = {
     "guided_candidates": ("candidate", lambda value, frame_stack: COST_TO_GO | {"candidates": value}),
     "num_futures": ("future", lambda value, frame_stack: MONTE_CARLO_GUIDANCE | {"num_futures": value}),
 }
-FLAT = 0.1  # a line that rises less over its sweep, as a share of its lowest point, is called flat
+FLAT = 0.1  # a line is flat if its rise over the sweep is below this share of its first value
 
 
 @dataclass(frozen=True)
 class Line:
-    """Seconds against a setting: ``fixed`` + ``slope`` times the setting."""
+    """A quantity against a setting: ``fixed`` + ``slope`` times the setting."""
 
     fixed: float
     slope: float
 
     def at(self, value: int | float) -> float:
-        """Return the seconds at a value of the setting."""
+        """Return the quantity at a value of the setting."""
         return self.fixed + self.slope * value
 
 
-def fitted(values: Float[np.ndarray, " point"], seconds: Float[np.ndarray, " point"]) -> Line:
-    """Return the line whose squared errors, each relative to its point, add up to the least.
+def fit_line(values: Float[np.ndarray, " point"], seconds: Float[np.ndarray, " point"]) -> Line:
+    """Return the line that minimizes the sum of the squared relative errors.
 
-    Relative, since times span several powers of ten and each is as exact as the others in percent.
+    Relative errors are used because times span several powers of ten, and all have about the same relative accuracy.
     """
     terms = np.stack([np.ones(len(values)), values], axis=1) / np.asarray(seconds)[:, None]  # (point, 2)
     (fixed, slope), *_ = np.linalg.lstsq(terms, np.ones(len(values)), rcond=None)
@@ -94,7 +95,7 @@ def fitted(values: Float[np.ndarray, " point"], seconds: Float[np.ndarray, " poi
 
 @dataclass(frozen=True)
 class Point:
-    """One measured plan: the setting's value, seconds of each call, and operations."""
+    """The measured plans at one value of a setting: the value, the seconds of each call, and the operations of one."""
 
     value: int
     seconds: Float[np.ndarray, " call"]
@@ -102,89 +103,89 @@ class Point:
 
     @property
     def median(self) -> float:
-        """Median seconds."""
+        """Median of the seconds."""
         return float(np.median(self.seconds))
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Measured plans that differ in one setting, and the lines through their seconds and their operations."""
+    """Measured plans that differ in one setting, and the lines that fit their seconds and their operations."""
 
     name: str
     points: list[Point]
 
-    def _fitted(self, quantity: list[int] | list[float]) -> Line:
-        return fitted(np.array([point.value for point in self.points], dtype=float), np.array(quantity, dtype=float))
+    def _fit(self, quantity: list[int] | list[float]) -> Line:
+        return fit_line(np.array([point.value for point in self.points], dtype=float), np.array(quantity, dtype=float))
 
     @property
     def line(self) -> Line:
-        """Seconds against the setting."""
-        return self._fitted([point.median for point in self.points])
+        """The line of the seconds against the setting."""
+        return self._fit([point.median for point in self.points])
 
     @property
     def work(self) -> Line:
-        """Operations against the setting."""
-        return self._fitted([point.work for point in self.points])
+        """The line of the operations against the setting."""
+        return self._fit([point.work for point in self.points])
 
     @property
     def is_flat(self) -> bool:
-        """Whether the line hardly rises, or falls, which only noise makes it do."""
+        """Whether the line hardly rises, or falls, which happens only by noise."""
         first, last = self.points[0].value, self.points[-1].value
         return self.line.slope * (last - first) < FLAT * self.line.at(first)
 
     @property
     def worst_error(self) -> float:
-        """Largest distance of a measured time from the line, as a share of the time."""
+        """The largest difference between a measured time and the line, as a share of the time."""
         return max(abs(self.line.at(point.value) / point.median - 1) for point in self.points)
 
 
 def study(settings: Settings, run: Run) -> Findings:
-    """Return seconds per plan along each sweep, the lines through them, and what explains these."""
-    had, machine = processors_had(), measured_machine(run.device, settings.seconds)
+    """Return the seconds per plan of each sweep, the fitted lines, and an explanation."""
+    had, machine = watch_processor_time(), measure_machine(run.device, settings.seconds)
     agent = DFPlanner.load(f"maze2d-{settings.maze}", run.device, **GOAL_TOKEN)
-    precision = precision_of(agent.model)
-    sweeps = {name: _sweep(name, agent, settings, run) for name in SWEEPS}
-    tables = {"Matrix products": machine.rows(had())}
-    tables["Lines"] = [_line_row(sweep, machine, precision) for sweep in sweeps.values()]
-    tables |= {f"Against {name}": _rows(sweep, machine, precision) for name, sweep in sweeps.items()}
-    panels = {f"against {name}": _curves(sweep) for name, sweep in sweeps.items()}
-    figure = lines(panels, "", "milliseconds per plan", log_x=True)
+    precision = find_precision(agent.model)
+    sweeps = {name: _measure_sweep(name, agent, settings, run) for name in SWEEPS}
+    tables = {"Matrix products": machine.to_rows(had())}
+    tables["Lines"] = [_make_line_row(sweep, machine, precision) for sweep in sweeps.values()]
+    tables |= {f"Against {name}": _make_rows(sweep, machine, precision) for name, sweep in sweeps.items()}
+    panels = {f"against {name}": _make_curves(sweep) for name, sweep in sweeps.items()}
+    figure = draw_lines(panels, "", "milliseconds per plan", log_x=True)
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
-    return Findings(tables, {"scaling": figure}, _explanation(settings, agent, sweeps, machine, precision))
+    return Findings(tables, {"scaling": figure}, _explain(settings, agent, sweeps, machine, precision))
 
 
-def _sweep(name: str, agent: DFPlanner, settings: Settings, run: Run) -> Sweep:
+def _measure_sweep(name: str, agent: DFPlanner, settings: Settings, run: Run) -> Sweep:
     values = list(getattr(settings, name))
     if name == "lookahead":
         longest = agent.model.config.num_tokens
         values = [value for value in values if value < longest] + [longest]
-    return Sweep(name, [_point(name, value, agent, settings, run) for value in values])
+    return Sweep(name, [_measure_point(name, value, agent, settings, run) for value in values])
 
 
-def _point(name: str, value: int, agent: DFPlanner, settings: Settings, run: Run) -> Point:
-    """Return what the first plan of an episode takes with one setting changed."""
+def _measure_point(name: str, value: int, agent: DFPlanner, settings: Settings, run: Run) -> Point:
+    """Measure the first plan of an episode with one setting changed."""
     changed = SWEEPS[name][1](value, agent.model.config.frame_stack)
     planner = DFPlanner(agent.model, config_for(agent.model, agent.info.get("demonstrations", "recorded"), **changed))
     conditions = Conditions(f"maze2d-{settings.maze}-v1", 1, run.seed)
-    plan = first_plan(planner, conditions, value if name == "batch" else 1)
-    return Point(value, repeated(plan, settings.seconds), operations(plan))
+    plan = make_plan_timer(planner, conditions, value if name == "batch" else 1)
+    return Point(value, time_repeatedly(plan, settings.seconds), count_operations(plan))
 
 
-def _rows(sweep: Sweep, machine: Machine, precision: str) -> list[Row]:
+def _make_rows(sweep: Sweep, machine: Machine, precision: str) -> list[Row]:
     return [
         {
             sweep.name: point.value,
             "ms per plan": bootstrap(1e3 * point.seconds, np.median),
             "line: ms": 1e3 * sweep.line.at(point.value),
             "GFLOP": point.work / 1e9,
-            "share": machine.share(point.work / point.median, precision),
+            "share": machine.compute_share(point.work / point.median, precision),
         }
         for point in sweep.points
     ]
 
 
-def _line_row(sweep: Sweep, machine: Machine, precision: str) -> Row:
+def _make_line_row(sweep: Sweep, machine: Machine, precision: str) -> Row:
     line, work = sweep.line, sweep.work
     return {
         "against": sweep.name,
@@ -192,57 +193,60 @@ def _line_row(sweep: Sweep, machine: Machine, precision: str) -> Row:
         "ms for one more": 1e3 * line.slope,
         "of": SWEEPS[sweep.name][0],
         "GFLOP for one more": round(max(0.0, work.slope) / 1e9, 6),
-        "share for one more": "-" if sweep.is_flat else machine.share(work.slope / line.slope, precision),
+        "share for one more": "-" if sweep.is_flat else machine.compute_share(work.slope / line.slope, precision),
         "worst error of the line": f"{sweep.worst_error:.0%}",
     }
 
 
-def _curves(sweep: Sweep) -> dict[str, dict[int, Estimate]]:
-    measured = {point.value: bootstrap(1e3 * point.seconds, np.median) for point in sweep.points}
-    line = {value: Estimate(1e3 * sweep.line.at(value), float("nan"), float("nan")) for value in measured}
+def _make_curves(sweep: Sweep) -> dict[str, dict[int | float, Estimate]]:
+    measured: dict[int | float, Estimate] = {
+        point.value: bootstrap(1e3 * point.seconds, np.median) for point in sweep.points
+    }
+    line: dict[int | float, Estimate] = {
+        value: Estimate(1e3 * sweep.line.at(value), float("nan"), float("nan")) for value in measured
+    }
     return {"measured": measured, "line": line}
 
 
-def _explanation(
-    settings: Settings, agent: DFPlanner, sweeps: dict[str, Sweep], machine: Machine, precision: str
-) -> str:
-    """Return what is varied, how to read it, and what the lines say."""
-    sentences = [_sentence(sweep, machine, precision) for sweep in sweeps.values()]
-    sentences.append(_bound(sweeps["batch"], sweeps["sampling_steps"], agent))
+def _explain(settings: Settings, agent: DFPlanner, sweeps: dict[str, Sweep], machine: Machine, precision: str) -> str:
+    """Return the explanation of the tables, with a sentence about each line."""
+    sentences = [_describe_line(sweep, machine, precision) for sweep in sweeps.values()]
+    sentences.append(_describe_bottleneck(sweeps["batch"], sweeps["sampling_steps"], agent))
     introduction = f"""\
-First plans of episodes of maze2d-{settings.maze} by the agent `planner-goal-token`, of one episode at a time, with one
-setting changed; against `guided_candidates`, plans of the agent `planner-guided`, and against `num_futures`, those of
-`planner-mcg`. Intervals are over calls; lines are fitted by least
-squares of relative errors. GFLOP are those of the matrix products that ran (two operations for each multiply-add), and
-shares are of the best rate of {precision} products, which the first table has. {machine}
+First plans of single episodes of maze2d-{settings.maze} by the agent `planner-goal-token`, with one setting changed.
+The sweep `guided_candidates` has plans of the agent `planner-guided`, and `num_futures` those of `planner-mcg`.
+Intervals are over calls. Lines are fitted by least squares of the relative errors. GFLOP counts the operations of
+matrix products (two per multiply-add), and shares are relative to the best rate of {precision} products in the first
+table.
+{machine}
 """
     return "\n".join([introduction, *(f"* {sentence}" for sentence in sentences)])
 
 
-def _sentence(sweep: Sweep, machine: Machine, precision: str) -> str:
-    """Return the line of a sweep in words."""
+def _describe_line(sweep: Sweep, machine: Machine, precision: str) -> str:
+    """Return a sentence about the line of a sweep."""
     line, first, last, unit = sweep.line, sweep.points[0], sweep.points[-1], SWEEPS[sweep.name][0]
     if sweep.is_flat:
         return (
-            f"{sweep.name}: flat, {1e3 * line.at(first.value):.3g} ms; a plan with {first.value} {unit} runs "
-            f"{first.work / last.work:.0%} of the products of one with {last.value}."
+            f"{sweep.name}: flat, {1e3 * line.at(first.value):.3g} ms; a plan with {first.value} {unit} has "
+            f"{first.work / last.work:.0%} of the operations of one with {last.value}."
         )
-    share = machine.share(sweep.work.slope / line.slope, precision)
+    share = machine.compute_share(sweep.work.slope / line.slope, precision)
     return (
         f"{sweep.name}: {1e3 * line.fixed:.3g} ms and {1e3 * line.slope:.3g} ms more for each {unit}, whose products "
-        f"run at {share:.0%} of the machine's rate; the line is off by {sweep.worst_error:.0%} at most."
+        f"reach {share:.0%} of the machine's rate; the largest error of the line is {sweep.worst_error:.0%}."
     )
 
 
-def _bound(batch: Sweep, steps: Sweep, agent: DFPlanner) -> str:
-    """Return what bounds a plan: what the episodes of a batch share, or the rows that each brings to the products."""
+def _describe_bottleneck(batch: Sweep, steps: Sweep, agent: DFPlanner) -> str:
+    """Return sentences about what takes the time of a plan: work that a batch shares, or the rows of each episode."""
     fixed, per_episode = max(0.0, batch.line.fixed), batch.line.slope
     if batch.is_flat:
-        return "The batch was measured too noisily to tell what bounds a plan."
-    rows, per_step = FIRST_PLANNED + agent.model.config.num_tokens, per_episode / agent.config.sampling_steps
+        return "The times of the batch are too noisy to tell what limits the speed of a plan."
+    rows, per_step = FIRST_PLANNED + agent.model.config.num_tokens, per_episode / agent.config.sampling.sampling_steps
     return (
-        f"What the episodes of a batch share ({1e3 * fixed:.3g} ms: dispatching operators, preparing, checking and "
-        f"copying) takes as long as {fixed / per_episode:.2g} episodes of {rows} rows: with fewer than "
-        f"{fixed / per_episode * rows:.0f} rows in a pass a plan is bound by dispatch, with more by its rows. Of "
-        f"{1e3 * steps.line.slope:.3g} ms for a sampling step of one episode its rows take {1e3 * per_step:.3g} ms."
+        f"The work that the episodes of a batch share ({1e3 * fixed:.3g} ms: dispatching operators, preparing, "
+        f"checking and copying) takes as long as {fixed / per_episode:.2g} episodes of {rows} rows. With fewer than "
+        f"{fixed / per_episode * rows:.0f} rows in a pass most time goes to the shared work, with more to the rows. Of "
+        f"{1e3 * steps.line.slope:.3g} ms for a sampling step of one episode the rows take {1e3 * per_step:.3g} ms."
     )

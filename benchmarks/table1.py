@@ -1,29 +1,31 @@
-"""``python -m dfplan.benchmarks.table1``: the paper's Table 1, run here beside what was published (§4.2).
+"""``python -m dfplan.benchmarks.table1``: the paper's Table 1, measured here and as published (§4.2).
 
-Every row says what it was trained on and what drove its plans, since both decide the score.
+Every row names its training data and its controller, because both determine the score.
 """
 
 from dataclasses import dataclass
 
-from dfplan.benchmarks.ablation import Findings, Row, Run, main, score_row
-from dfplan.benchmarks.charts import bars
-from dfplan.benchmarks.contenders import ContenderOptions, described_config, make_contenders
-from dfplan.benchmarks.evaluation import Agent, Conditions, evaluate
-from dfplan.benchmarks.kinematic_limit import kinematic_limit
-from dfplan.benchmarks.published import QUOTED
-from dfplan.benchmarks.report import BACKGROUND, background
+from dfplan.agents.planner import DFPlanner
+from dfplan.benchmarks.evaluation.contenders import ContenderOptions, describe_config, make_contenders
+from dfplan.benchmarks.evaluation.episodes import Agent, Conditions, GoalKind, evaluate
+from dfplan.benchmarks.evaluation.estimates import Row
+from dfplan.benchmarks.evaluation.kinematic_limit import compute_kinematic_limit
+from dfplan.benchmarks.reporting.ablation import Findings, Run, main, make_score_row
+from dfplan.benchmarks.reporting.charts import draw_bars
+from dfplan.benchmarks.reporting.published import QUOTED
+from dfplan.benchmarks.reporting.report import BACKGROUND, describe_background
 
-SETTINGS = {"fixed": "Maze2D", "random": "Multi2D"}
+SETTINGS: dict[GoalKind, str] = {"fixed": "Maze2D", "random": "Multi2D"}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One row that is run here.
+    """One row that is measured here.
 
     Attributes:
-        agent: of dfplan-bench.
-        controller: what drives its plans; None for an agent without plans.
-        checkpoint: ending of the checkpoint's name, maze2d-MAZE before it; None for the agent's own.
+        agent: name of an agent of dfplan-bench.
+        controller: of the agent; None for an agent without plans.
+        checkpoint: the part of the checkpoint's name after maze2d-MAZE; None for the agent's default checkpoint.
     """
 
     agent: str
@@ -46,7 +48,7 @@ RUN_HERE = {
     "waypoint controller (knows the maze)": Contender("waypoint"),
     "random": Contender("random"),
 }
-# Columns between a row's source and its scores; a dash where a row has none.
+# The columns between source and scores, with the dash that stands for an unknown value.
 UNKNOWN = dict.fromkeys((*BACKGROUND, "updates", "episodes"), "-")
 
 
@@ -63,56 +65,56 @@ FULL = Settings(mazes=("umaze", "medium", "large"), episodes=50)
 QUICK = Settings(mazes=("umaze",), episodes=10, agents=tuple(RUN_HERE)[:5])
 
 EXPLANATION = """
-Rows marked *run here* come from the agents of `dfplan-bench` on the environment's fixed goal (Maze2D) or on goals drawn
-per episode (Multi2D). Rows marked *quoted* repeat what was published, on the scale that was published; theirs are other
-episodes, and mostly larger networks.
+Rows marked *run here* are measured with the agents of `dfplan-bench`, for the environment's fixed goal (Maze2D) or for
+one random goal per episode (Multi2D). Rows marked *quoted* repeat published scores on their published scale; they come
+from other episodes, and mostly from larger networks.
 
-`trained on`: the demonstrations as they were recorded (here generated with D4RL's controller and noise), or
-*re-executed*, that is the same ways driven faster. `driven by`: the plan's own actions, a PD controller on the plan's
-clock, or pursuit of the plan's way; *as published* where the source has to be asked. No quoted row is known to have
-re-executed data or pursuit; those that act by their own actions compare with the rows `recorded, own actions`. `plans`
-(how many for a decision, how long, every how many steps), `updates` and `episodes` say what stands behind a row:
-Diffuser had fewer updates here than the planner; the comparison at one budget is `schemes` and `controllers`.
+`trained on`: the demonstrations as recorded (here generated with D4RL's controller and noise), or *re-executed*: the
+same paths, driven faster. `driven by`: the plan's own actions, a PD controller that tracks the plan at its own times,
+or pursuit of the planned path; *as published* if only the source can tell. No quoted row is known to use re-executed
+data or pursuit; quoted rows with own actions compare with the rows `recorded, own actions`. `plans` is the number of
+plans per decision, their length, and how often they are made. Diffuser has fewer `updates` here than the planner; the
+studies `schemes` and `own_actions` compare both with equal budgets.
 """
 
 
 def study(settings: Settings, run: Run) -> Findings:
-    """Return one table for each of Maze2D and Multi2D and maze, and a figure of the rows that were run here."""
+    """Return one table for each maze of Maze2D and Multi2D, and a figure of the rows that are measured here."""
     tables: dict[str, list[Row]] = {}
     panels: dict = {}
     for goal, name in SETTINGS.items():
         panels[name] = {}
         for maze in settings.mazes:
-            rows = [_row(maze, goal, label, settings, run) for label in settings.agents]
+            rows = [_measure_row(maze, goal, label, settings, run) for label in settings.agents]
             panels[name][maze] = {row["method"]: row["normalized"] for row in rows}
-            tables[f"{name} {maze}"] = [_limit(maze, goal), *rows, *_quoted(maze, goal)]
-    return Findings(tables, {"scores": bars(panels, "normalized")}, EXPLANATION)
+            tables[f"{name} {maze}"] = [_make_limit_row(maze, goal), *rows, *_make_quoted_rows(maze, goal)]
+    return Findings(tables, {"scores": draw_bars(panels, "normalized")}, EXPLANATION)
 
 
-def _row(maze: str, goal: str, label: str, settings: Settings, run: Run) -> Row:
+def _measure_row(maze: str, goal: GoalKind, label: str, settings: Settings, run: Run) -> Row:
     contender = RUN_HERE[label]
     checkpoint = None if contender.checkpoint is None else f"maze2d-{maze}{contender.checkpoint}"
     options = ContenderOptions(f"maze2d-{maze}-v1", checkpoint, contender.controller, run.device)
     (agent,) = make_contenders([contender.agent], options).values()
     conditions = Conditions(options.env_id, settings.episodes, run.seed, goal)
     evaluation = evaluate(agent, conditions, f"{SETTINGS[goal]} {maze}, {label}", timed=False)
-    return {"method": label, "source": "run here"} | UNKNOWN | _background(agent) | score_row(evaluation)
+    return {"method": label, "source": "run here"} | UNKNOWN | _describe_agent(agent) | make_score_row(evaluation)
 
 
-def _background(agent: Agent) -> Row:
-    """Return what stands behind the scores of an agent that has just been evaluated; nothing for one without plans."""
-    config = described_config(agent)
-    if "controller" not in config:
+def _describe_agent(agent: Agent) -> Row:
+    """Return the columns that describe an agent; none for an agent without plans."""
+    config = describe_config(agent)
+    if not isinstance(agent, DFPlanner) or "controller" not in config:
         return {}
-    return background(config) | {"updates": agent.info["step"]}
+    return describe_background(config) | {"updates": agent.info["step"]}
 
 
-def _limit(maze: str, goal: str) -> Row:
-    limit = {"normalized": kinematic_limit(maze, goal)}
+def _make_limit_row(maze: str, goal: str) -> Row:
+    limit = {"normalized": compute_kinematic_limit(maze, goal)}
     return {"method": "kinematic limit", "source": "computed here"} | UNKNOWN | limit
 
 
-def _quoted(maze: str, goal: str) -> list[Row]:
+def _make_quoted_rows(maze: str, goal: str) -> list[Row]:
     rows = []
     for quoted in QUOTED[goal]:
         title = "normalized_if_stay" if quoted.scale == "normalized_if_stay" else "normalized"

@@ -1,39 +1,41 @@
-"""Every setting of the model and of its training, as frozen dataclasses, and one recipe per maze."""
+"""The settings of a model and of its training, as frozen dataclasses. ``dfplan.recipes`` has the values for each maze.
 
-from dataclasses import dataclass, replace
+A setting that names an entry of a table, such as ``backbone``, is checked where the table is read.
+"""
 
-from dfplan.envs.errors import unknown_name
+from dataclasses import dataclass
+
+from dfplan.ground.errors import unknown_name
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEMONSTRATIONS = ("re-executed", "recorded")
-BACKBONE_NAMES = ("transformer", "rnn")  # the keys of dfplan.backbones.BACKBONES, which is built on this module
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a checkpoint needs to be rebuilt: sizes of the tokens, of the noise schedule and of the backbone.
+    """The sizes of the tokens, of the noise schedule and of the backbone, from which a checkpoint is rebuilt.
 
     Raises:
-        ValueError: if ``width`` cannot be split over ``num_heads``, a size is below 1, the goal is larger than the
-            observation, or the backbone is unknown or no fit for ``causal``.
+        ValueError: if a size is below 1, ``width`` is not a multiple of 2 * ``num_heads``, the goal is larger than the
+            observation, ``snr_scale`` is not above 0, or the RNN is configured with ``causal=False``.
     """
 
     observation_dim: int = 4
     action_dim: int = 2
-    goal_dim: int = 2  # a goal is a value of the first goal_dim channels of the observation (the position)
+    goal_dim: int = 2  # a goal gives the first goal_dim channels of the observation (the position)
     frame_stack: int = 10  # environment steps per token
-    num_tokens: int = 48  # planned tokens at most; the training horizon is num_tokens * frame_stack steps
-    num_levels: int = 1000  # K: level 0 is clean, level K pure noise
-    noise_schedule: str = "cosine"
-    snr_scale: float = (
-        1 / 16
-    )  # divides the SNR: a token of nearly equal frames betrays its content even under heavy noise
+    num_tokens: int = 48  # most planned tokens; the training horizon is num_tokens * frame_stack steps
+    num_levels: int = 1000  # K: level 0 is clean, level K is pure noise
+    noise_schedule: str = "cosine"  # a name in dfplan.model.noise.ALPHA_BARS
+    # Factor on the SNR of every level. The frames of a token are nearly equal, so their content is visible even under
+    # heavy noise; a factor below 1 makes up for this redundancy.
+    snr_scale: float = 1 / 16
     width: int = 128
     depth: int = 4
     num_heads: int = 4
-    causal: bool = False
-    fine_frequencies: int = 0  # octaves of sines and cosines in which goal and start are shown besides their values
-    backbone: str = "transformer"  # or "rnn", which is causal by its nature
+    causal: bool = False  # whether a token sees earlier tokens only
+    fine_frequencies: int = 0  # octaves of sines and cosines by which goal and start are embedded in addition
+    backbone: str = "transformer"  # a name in dfplan.model.backbones.BACKBONES
 
     def __post_init__(self):
         sizes = (
@@ -56,10 +58,8 @@ class ModelConfig:
             raise ValueError(f"goal_dim={self.goal_dim} exceeds observation_dim={self.observation_dim}")
         if self.snr_scale <= 0:
             raise ValueError(f"snr_scale must be positive, not {self.snr_scale}")
-        if self.backbone not in BACKBONE_NAMES:
-            raise unknown_name("backbone", self.backbone, BACKBONE_NAMES)
         if self.backbone == "rnn" and not self.causal:
-            raise ValueError(f"backbone={self.backbone!r} sees no later token: it needs causal=True, not {self.causal}")
+            raise ValueError(f"backbone={self.backbone!r} is always causal; set causal=True, not {self.causal}.")
 
     @property
     def horizon(self) -> int:
@@ -74,10 +74,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a checkpoint is trained; ``seed`` decides data, initial weights, batches and noise.
+    """How a checkpoint is trained. ``seed`` determines data, initial weights, batches and noise.
 
     Raises:
-        ValueError: if a count is below 1 or a probability leaves [0, 1].
+        ValueError: if a count is below 1, a share is outside [0, 1], a name is unknown, or settings contradict each
+            other.
     """
 
     steps: int = 9_000
@@ -88,21 +89,21 @@ class TrainingConfig:
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
-    level_sampler: str = "mixture"
-    loss_weight: str = "constant"
+    level_sampler: str = "mixture"  # a name in dfplan.model.levels.LEVEL_SAMPLERS
+    loss_weight: str = "constant"  # a name in dfplan.model.loss.LOSS_WEIGHTS
     next_token_weight: float = 1.0  # factor on the loss of the first planned token; it falls to 1 within a few tokens
-    goal_known: float = 0.8  # share of windows whose goal token is clean; it is masked in the rest
-    goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the segment's end
-    long_ways: float = 0.0  # share of windows that begin at a row drawn in proportion to its steps to the goal
-    short_ways: float = 0.0  # share of windows that begin at most dfplan.data.SHORT_WAY steps before their goal
-    hold_goal: bool = True  # windows stand still after their goal; False: they run on past it along the recording
+    goal_known: float = 0.8  # share of windows with a clean goal token; in the others it is masked
+    goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the end of the segment
+    long_ways: float = 0.0  # share of windows whose first row is drawn in proportion to its steps to the goal
+    short_ways: float = 0.0  # share of windows that begin at most dfplan.data.windows.SHORT_WAY steps before their goal
+    hold_goal: bool = True  # True: a window stands still after its goal. False: it follows the recording past the goal
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
-    start_level: float = 0.004  # its highest level then, as a share of K
-    masked_tail: float = 0.0  # share of windows whose tokens behind a random one are masked (dfplan.levels)
-    precision: str = "auto"  # float32, bfloat16 (autocast), or whichever is faster where the training begins
-    demonstrations: str = "recorded"  # or "re-executed": the same ways driven faster, see dfplan.reexecution
+    start_level: float = 0.004  # highest level of these observations, as a share of K
+    masked_tail: float = 0.0  # share of windows whose tokens after a random one are masked (dfplan.model.levels)
+    precision: str = "auto"  # float32, bfloat16 (autocast), or auto: the faster one on the machine of the first update
+    demonstrations: str = "recorded"  # or "re-executed": the same paths driven faster, see dfplan.data.reexecution
     dataset: str = "generate"  # or "d4rl", or the path of an HDF5 file
-    rows: int | None = 1_000_000  # None for all that the dataset has
+    rows: int | None = 1_000_000  # None for all rows of the dataset
     seed: int = 0
 
     def __post_init__(self):
@@ -115,8 +116,8 @@ class TrainingConfig:
             raise unknown_name("demonstrations", self.demonstrations, DEMONSTRATIONS)
         if self.demonstrations == "re-executed" and (self.goal_on_the_way or not self.hold_goal):
             raise ValueError(
-                f"re-executed demonstrations end at rest at their goals; goal_on_the_way={self.goal_on_the_way} and "
-                f"hold_goal={self.hold_goal} do not fit, 0 and True do."
+                "re-executed demonstrations end at rest at their goals; they need goal_on_the_way=0 and "
+                f"hold_goal=True, not {self.goal_on_the_way} and {self.hold_goal}."
             )
         if not self.next_token_weight > 0:
             raise ValueError(f"next_token_weight must be above 0, not {self.next_token_weight}")
@@ -134,57 +135,16 @@ class TrainingConfig:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         if self.short_ways and not self.hold_goal:
             raise ValueError(
-                f"short_ways={self.short_ways} needs hold_goal=True: other windows have more steps than a short way."
+                f"short_ways={self.short_ways} needs hold_goal=True: without it, a window is longer than a short way."
             )
         if self.long_ways + self.short_ways > 1:
-            raise ValueError(f"long_ways={self.long_ways} and short_ways={self.short_ways} are more than all windows.")
+            raise ValueError(f"long_ways={self.long_ways} and short_ways={self.short_ways} must add up to at most 1.")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Model and training settings for one environment."""
+    """The settings of a model and of its training for one environment."""
 
     env_id: str
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
-
-
-# By the name that dfplan-train knows: what changes in a recipe's model. The RNN is as large as the transformers.
-BACKBONE_SETTINGS = {
-    "transformer": {"causal": False},
-    "causal_transformer": {"causal": True},
-    "rnn": {"backbone": "rnn", "causal": True, "width": 132, "num_heads": 2},
-}
-_RE_EXECUTED = TrainingConfig(
-    demonstrations="re-executed",
-    goal_on_the_way=0.0,
-    long_ways=0.4,
-    short_ways=0.3,
-    start_level=0.001,
-    next_token_weight=4.0,
-)
-
-
-def _planner(maze: str, num_tokens: int, steps: int) -> Recipe:
-    model = ModelConfig(num_tokens=num_tokens, causal=True, fine_frequencies=5)
-    return Recipe(f"maze2d-{maze}-v1", model, replace(_RE_EXECUTED, steps=steps))
-
-
-def _recorded(maze: str, num_tokens: int, steps: int) -> Recipe:
-    return Recipe(f"maze2d-{maze}-v1", ModelConfig(num_tokens=num_tokens), TrainingConfig(steps=steps))
-
-
-# By maze, the recipes of the shipped planners. The horizon covers the way between the two farthest cells.
-RECIPES = {
-    "open": _planner("open", num_tokens=12, steps=8_000),
-    "umaze": _planner("umaze", num_tokens=18, steps=8_000),
-    "medium": _planner("medium", num_tokens=24, steps=12_000),
-    "large": _planner("large", num_tokens=34, steps=16_000),
-}
-# The same for demonstrations as they were recorded: of the ablations' checkpoints.
-RECORDED_RECIPES = {
-    "open": _recorded("open", num_tokens=16, steps=4_000),
-    "umaze": _recorded("umaze", num_tokens=20, steps=4_000),
-    "medium": _recorded("medium", num_tokens=36, steps=7_000),
-    "large": _recorded("large", num_tokens=48, steps=9_000),
-}

@@ -1,21 +1,21 @@
-"""Demonstrations in a maze, recorded as D4RL recorded its data sets, from many demonstrators side by side."""
+"""Demonstrations in a maze, recorded in the same way as D4RL's data sets, with many demonstrators in parallel."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from tqdm import tqdm
 
-from dfplan.envs.controller import WaypointController
-from dfplan.envs.errors import InputError
-from dfplan.envs.layouts import Layout, episode_steps, maze_layout
+from dfplan.envs.demonstrator import WaypointController
+from dfplan.envs.layouts import Layout, find_episode_steps, find_layout
+from dfplan.envs.maze_task import VELOCITY_SPREAD, draw_locations, sparse_reward
 from dfplan.envs.physics import PointMassPhysics
-from dfplan.envs.task import VELOCITY_SPREAD, random_locations, sparse_reward
+from dfplan.ground.errors import InputError
 
 DATASET_NOISE = 0.5  # standard deviation of the action noise of D4RL's published v1 data
-MAX_STREAMS = 256  # demonstrators side by side
-MIN_STREAM_ROWS = 1000  # fewer demonstrators rather than shorter streams
+MAX_STREAMS = 256  # demonstrators in parallel, one for each stream
+MIN_STREAM_ROWS = 1000  # rows of a stream; small data sets have fewer streams instead of shorter ones
 
-# D4RL's keys -> number of columns (None: a vector) and data type.
+# D4RL's key -> number of values per row (None for an array of one dimension) and data type.
 COLUMNS = {
     "observations": (4, np.float32),
     "actions": (2, np.float32),
@@ -33,35 +33,35 @@ Dataset = dict[str, np.ndarray]
 def generate(
     maze: str | Layout, rows: int, noise: float = DATASET_NOISE, seed: int = 0, progress: bool = False
 ) -> Dataset:
-    """Return ``rows`` rows recorded from the demonstration controller.
+    """Return ``rows`` rows recorded from the demonstrator (``WaypointController``). They depend on the arguments only.
 
-    ``rewards[t]`` is about ``observations[t]`` and the maze's fixed goal, ``infos/goal`` is where the demonstrator was
-    heading. It draws a new random goal when the old one is reached or an episode's time is over; ``timeouts`` marks
-    the last row before that. Up to 256 demonstrators run side by side, and their streams follow one another in the
-    result, the last row of each marked by ``timeouts`` too. Rows depend on the arguments only.
+    ``rewards[t]`` is the reward of ``observations[t]`` for the maze's fixed goal. ``infos/goal`` is the demonstrator's
+    own goal. It draws a new random one when the old goal is reached or the time of an episode is over; ``timeouts``
+    marks the last row before a new goal. Up to 256 demonstrators run in parallel. Their streams follow one another in
+    the result, and ``timeouts`` marks the last row of each stream too.
 
-    As in the published data, the row after a new goal repeats the observation before it although the ball has moved on
-    (D4RL's script does not update it there); ``infos/qpos`` and ``infos/qvel`` have the true state, also there.
+    As in the published data, the row after a new goal repeats the previous observation although the ball has moved,
+    because D4RL's script does not update it there. ``infos/qpos`` and ``infos/qvel`` always have the true state.
 
     Args:
-        maze: name or layout.
+        maze: name, text of a layout, or layout.
         rows: total number of rows.
-        noise: standard deviation of the noise added to actions before they are clipped to ±1.
-        seed: seed of everything random.
+        noise: standard deviation of the noise that is added to actions before they are clipped to ±1.
+        seed: seed of all random numbers.
         progress: whether to show a progress bar.
 
     Raises:
         InputError: if there is no such maze, ``rows`` is below 1, or ``noise`` or ``seed`` is negative.
     """
-    layout = maze_layout(maze)
+    layout = find_layout(maze)
     if rows < 1:
         raise InputError(f"a data set needs at least 1 row, not {rows}.")
     if not noise >= 0:
-        raise InputError(f"the action noise is a standard deviation of 0 or more, not {noise}.")
+        raise InputError(f"the standard deviation of the action noise must be 0 or more, not {noise}.")
     if seed < 0:
         raise InputError(f"the seed must be 0 or more, not {seed}.")
     streams = int(np.clip(rows // MIN_STREAM_ROWS, 1, MAX_STREAMS))
-    steps = -(-rows // streams)  # rounded up; the surplus is cut from the end
+    steps = -(-rows // streams)  # rounded up; surplus rows are cut off at the end
     recording = _record(layout, streams, steps, noise, seed, progress)
     dataset = {key: column.reshape(streams * steps, *column.shape[2:])[:rows] for key, column in recording.items()}
     dataset["timeouts"][-1] = True
@@ -72,7 +72,7 @@ def generate(
 
 def _record(layout: Layout, streams: int, steps: int, noise: float, seed: int, progress: bool) -> Dataset:
     """Return the recorded columns, each (stream, step, ...)."""
-    recording = {}
+    recording: Dataset = {}
     for key in RECORDED:
         width, dtype = COLUMNS[key]
         recording[key] = np.empty((streams, steps) if width is None else (streams, steps, width), dtype)
@@ -85,21 +85,21 @@ def _record(layout: Layout, streams: int, steps: int, noise: float, seed: int, p
 
 
 def _demonstrate(layout: Layout, streams: int, noise: float, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield for each step what is recorded of all streams, in the order of ``RECORDED``; never ends."""
+    """Yield the recorded columns of all streams step by step, without end, in the order of ``RECORDED``."""
     random = np.random.default_rng([seed, 0])
     controller = WaypointController(layout, streams, seeds=[[seed, 1 + stream] for stream in range(streams)])
     physics = PointMassPhysics(layout)
-    position, goal = random_locations(layout, streams, random), random_locations(layout, streams, random)
+    position, goal = draw_locations(layout, streams, random), draw_locations(layout, streams, random)
     state = np.concatenate([position, random.normal(0.0, VELOCITY_SPREAD, (streams, 2))], axis=1)
     observation, age = state, np.zeros(streams, dtype=np.int64)  # age: steps since the goal was drawn
     controller.reset(goal)
     while True:
         wanted = controller.act(observation[:, :2], observation[:, 2:]) + random.normal(0.0, noise, (streams, 2))
         action = np.clip(wanted, -1.0, 1.0).astype(np.float32)
-        done = controller.reached(observation[:, :2]) | (age >= episode_steps(layout))
+        done = controller.has_reached_goal(observation[:, :2]) | (age >= find_episode_steps(layout))
         yield observation, action, done, goal, state[:, :2], state[:, 2:]
         state = physics.step(state, action)
-        observation = np.where(done[:, None], observation, state)  # the repeated row
-        goal = np.where(done[:, None], random_locations(layout, streams, random), goal)
+        observation = np.where(done[:, None], observation, state)  # repeated after a new goal
+        goal = np.where(done[:, None], draw_locations(layout, streams, random), goal)
         controller.reset(goal, done)
         age = np.where(done, 0, age + 1)

@@ -1,9 +1,9 @@
-"""Maze layouts as text: the ones of D4RL, and the user's own.
+"""Maze layouts as text: those of D4RL, and the user's own.
 
-``#`` is a wall, ``O`` (or ``0``, ``.``, a space) a free cell, ``G`` the free cell that is the goal. Lines run along x,
-characters along y. Cell (i, j) means the integer position (i, j), around which D4RL resets the ball and places goals.
-The walls lie so that the middle of that cell's square is at (i - 0.2, j - 0.2): a quirk of D4RL's geometry which its
-data contain.
+``#`` is a wall, ``O`` (or ``0``, ``.``, a space) is a free cell, and ``G`` is the free cell of the goal. Lines follow
+one another along x, the characters of a line along y. Cell (i, j) belongs to the integer position (i, j), near which
+D4RL resets the ball and places goals. The centre of the cell's square is at (i - 0.2, j - 0.2), because D4RL placed the
+walls in this way, also when it recorded its data.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,26 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dfplan.envs.errors import InputError, unknown_name
+from dfplan.ground.errors import InputError, unknown_name
 
-# From an integer position to the middle of the cell's square, in environment units (D4RL: ball at 1.2, walls at i + 1).
+# From an integer position to the centre of its cell's square, in environment units. In D4RL's model the ball is placed
+# at 1.2, and walls at i + 1.
 CELL_CENTRE_OFFSET = -0.2
 FREE_CHARACTERS = "O0. "
-MAX_LAYOUT_CELLS = 2500  # 50 x 50: the demonstrator tabulates every pair of cells
+MAX_LAYOUT_CELLS = 2500  # 50 x 50; the demonstrator has a table with an entry for every pair of cells
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A maze. ``text`` has one line for each x and one character for each y, and a closed border of walls.
+    """The layout of a maze.
+
+    Args:
+        text: one line for each x with one character for each y; the border must consist of walls.
+        name: name of the maze.
 
     Raises:
-        InputError: if the text is no closed rectangle of known characters with a free cell and at most one goal.
+        InputError: if the text is not a rectangle of known characters with a closed border, a free cell and at most one
+            goal.
     """
 
     text: str
@@ -36,23 +42,23 @@ class Layout:
 
     @cached_property
     def rows(self) -> tuple[str, ...]:
-        """The lines without indentation; D4RL's own separator, a backslash, is understood too."""
+        """The lines without indentation. Lines may also be separated by backslashes, as in D4RL."""
         lines = (line.strip() for line in self.text.replace("\\", "\n").splitlines())
         return tuple(line for line in lines if line)
 
     @cached_property
     def walls(self) -> Bool[np.ndarray, "x y"]:
-        """True where a wall stands."""
+        """Whether each cell is a wall."""
         return np.array([[character == "#" for character in row] for row in self.rows])
 
     @property
     def size(self) -> tuple[int, int]:
-        """Number of cells along x and along y, walls included."""
+        """The number of cells along x and along y, walls included."""
         return self.walls.shape
 
     @cached_property
     def goal_cell(self) -> tuple[int, int]:
-        """The cell marked ``G``; without a mark the first free cell, as in D4RL."""
+        """The cell with the mark ``G``; without a mark the first free cell, as in D4RL."""
         for x, row in enumerate(self.rows):
             if "G" in row:
                 return x, row.index("G")
@@ -61,7 +67,7 @@ class Layout:
 
     @cached_property
     def free_cells(self) -> Int[np.ndarray, "cell 2"]:
-        """All cells without a wall, in D4RL's order: sorted, the marked goal last."""
+        """The cells without a wall in D4RL's order: sorted, but with the marked goal at the end."""
         cells = np.argwhere(~self.walls)
         if not any("G" in row for row in self.rows):
             return cells
@@ -70,38 +76,41 @@ class Layout:
 
     @property
     def goal(self) -> Float[np.ndarray, "2"]:
-        """Position of the fixed goal in environment units."""
+        """The position of the fixed goal in environment units."""
         return np.array(self.goal_cell, dtype=np.float64)
 
     def cell_of(self, positions: Float[np.ndarray, "*batch 2"]) -> Int[np.ndarray, "*batch 2"]:
-        """Return the cell whose square a position lies in; positions outside the maze count to its border."""
+        """Return the cell that contains each position; for positions outside the maze, the nearest border cell."""
         cells = np.floor(positions - CELL_CENTRE_OFFSET + 0.5).astype(np.int64)
         return np.clip(cells, 0, np.array(self.size) - 1)
 
     def is_free(self, positions: Float[np.ndarray, "*batch 2"]) -> Bool[np.ndarray, "*batch"]:
-        """Return whether the square that each position lies in has no wall."""
+        """Return whether the cell that contains each position is free."""
         cells = self.cell_of(positions)
         return np.asarray(~self.walls[cells[..., 0], cells[..., 1]])
 
 
 def _check_layout(rows: tuple[str, ...]) -> None:
+    """Raise an ``InputError`` if the rows are not a layout."""
     if not rows:
         raise InputError("the maze layout is empty; give lines such as '#####', '#GO##', '#####'.")
     if len({len(row) for row in rows}) > 1:
         lengths = ", ".join(str(len(row)) for row in rows)
-        raise InputError(f"the lines of a maze layout must have one length, not {lengths} characters.")
+        raise InputError(f"the lines of a maze layout must have equal lengths, not {lengths} characters.")
     text = "".join(rows)
     if unknown := sorted(set(text) - set(FREE_CHARACTERS) - {"#", "G"}):
-        unknown = ", ".join(map(repr, unknown))
-        raise InputError(f"a maze layout has '#' (wall), 'O' (free) and 'G' (goal), not {unknown}.")
+        named = ", ".join(map(repr, unknown))
+        raise InputError(f"a maze layout may contain '#' (wall), 'O' (free) and 'G' (goal), not {named}.")
     if set(text) == {"#"}:
         raise InputError("the maze layout has no free cell; mark at least one with 'O'.")
     if text.count("G") > 1:
-        raise InputError(f"a maze layout has one goal 'G', not {text.count('G')}.")
+        raise InputError(f"a maze layout may contain one goal 'G', not {text.count('G')}.")
     if set(rows[0] + rows[-1] + "".join(row[0] + row[-1] for row in rows)) != {"#"}:
-        raise InputError("the outermost cells of a maze layout must all be walls '#', or the ball could leave it.")
+        raise InputError(
+            "the outermost cells of a maze layout must all be walls '#', so that the ball cannot leave it."
+        )
     if len(text) > MAX_LAYOUT_CELLS:
-        raise InputError(f"a maze layout may have {MAX_LAYOUT_CELLS} cells at most, not {len(text)}.")
+        raise InputError(f"a maze layout may have at most {MAX_LAYOUT_CELLS} cells, not {len(text)}.")
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -166,17 +175,17 @@ LAYOUTS: dict[str, Layout] = {
     }.items()
 }
 
-# Environment steps in an episode (D4RL's registration of the v1 mazes; open exists there as v0 only).
+# Environment steps of an episode, from D4RL's registration of the v1 mazes; for open, which has no v1, of v0.
 EPISODE_STEPS = {"open": 150, "umaze": 300, "medium": 600, "large": 800}
 EPISODE_STEPS |= {f"eval-{name}": EPISODE_STEPS[name] for name in ("umaze", "medium", "large")}
 CUSTOM_EPISODE_STEPS = 800
 
 
-def maze_name(name: str) -> str:
-    """Return the key of ``LAYOUTS`` that a user means: ``large``, ``maze2d-large`` and ``maze2d-large-v1`` are one.
+def parse_maze_name(name: str) -> str:
+    """Return the key in ``LAYOUTS`` for a user's name: ``large``, ``maze2d-large`` and ``maze2d-large-v1`` are equal.
 
     Raises:
-        InputError: if there is no such maze, with near matches.
+        InputError: if there is no such maze; the message lists similar names.
     """
     short = name.strip().removeprefix("dfplan:").removeprefix("maze2d-").removesuffix("-v1")
     if short not in LAYOUTS:
@@ -184,17 +193,17 @@ def maze_name(name: str) -> str:
     return short
 
 
-def maze_layout(maze: str | Layout) -> Layout:
-    """Return the layout that is meant by a maze's name or by a layout's text; a layout is returned as it is.
+def find_layout(maze: str | Layout) -> Layout:
+    """Return the layout for the name of a maze or the text of a layout; a ``Layout`` is returned as it is.
 
     Raises:
-        InputError: if there is no such maze, or the text is no layout.
+        InputError: if there is no such maze, or the text is not a valid layout.
     """
     if isinstance(maze, Layout):
         return maze
-    return Layout(maze) if "#" in maze or not maze.strip() else LAYOUTS[maze_name(maze)]
+    return Layout(maze) if "#" in maze or not maze.strip() else LAYOUTS[parse_maze_name(maze)]
 
 
-def episode_steps(layout: Layout) -> int:
-    """Return the environment steps after which an episode in this maze is over."""
+def find_episode_steps(layout: Layout) -> int:
+    """Return the number of environment steps of an episode in this maze."""
     return EPISODE_STEPS.get(layout.name, CUSTOM_EPISODE_STEPS)

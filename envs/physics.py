@@ -1,8 +1,8 @@
 """The point mass of D4RL's mazes on MuJoCo, for any number of balls at once.
 
-Constants are those of D4RL's ``maze2d-*-v1``. Transitions that D4RL recorded with MuJoCo 2 are reproduced to 1e-5,
-through wall contacts too; this needs two corrections on today's MuJoCo (see ``_geom_margin`` and ``_compile``). D4RL's
-ground plane is left out: it can push the ball upwards only, where it cannot move.
+The constants are those of D4RL's ``maze2d-*-v1``. Transitions that D4RL recorded with MuJoCo 2 are reproduced to 1e-5,
+also during wall contacts. With later versions of MuJoCo this needs two corrections (``_find_geom_margin`` and
+``_compile``). D4RL's ground plane is left out: it can only push the ball upwards, and the ball cannot move upwards.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ from dfplan.envs.layouts import Layout
 TIMESTEP = 0.01  # seconds; one environment step is one physics step
 MAX_VELOCITY = 5.0  # environment units per second, each component, before a step
 BALL_RADIUS = 0.1
-CONTACT_MARGIN = 0.002  # distance at which a contact starts to push, as meant in D4RL's model
+CONTACT_MARGIN = 0.002  # environment units; distance at which a contact starts to push, in D4RL's model
 
 _MODEL = """
 <mujoco>
@@ -44,7 +44,7 @@ _MODEL = """
 
 
 class PointMassPhysics:
-    """Steps balls through one maze, each on its own; the result depends on nothing but their states and actions."""
+    """Simulates balls in one maze, each for itself. A step depends on the states and actions only."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -52,16 +52,16 @@ class PointMassPhysics:
         self._data = mujoco.MjData(self._model)
 
     def __reduce__(self) -> tuple:
-        """Rebuild the compiled model, so that environments can be copied and pickled."""
+        """Tell pickle to compile the model again, so that environments can be copied and pickled."""
         return PointMassPhysics, (self.layout,)
 
     def step(
         self, states: Float[np.ndarray, "batch 4"], actions: Float[np.ndarray, "batch 2"]
     ) -> Float[np.ndarray, "batch 4"]:
-        """Return the states (x, y, vx, vy) one step later.
+        """Return the states (x, y, vx, vy) after one step.
 
-        As in D4RL velocities are clipped to ±5 before the step, so that they can be somewhat above after it; actions
-        are clipped to ±1.
+        As in D4RL, velocities are clipped to ±5 before the step, so they may be somewhat larger after it. Actions are
+        clipped to ±1.
         """
         before = np.zeros((len(states), 5))  # time, then position, then velocity: MuJoCo's order
         before[:, 1:3] = states[:, :2]
@@ -72,15 +72,15 @@ class PointMassPhysics:
 
 
 def _compile(layout: Layout) -> mujoco.MjModel:
-    """Return the compiled maze with the inverse weight that MuJoCo 2 gave to a ball on two slide joints.
+    """Compile the maze, with the inverse weight that MuJoCo 2 gave to a ball on two slide joints.
 
-    The inverse weight sets how stiff a contact is. MuJoCo 2 took the mean over three directions, of which two are free:
-    2 / (3 mass). Today's MuJoCo computes it otherwise, and balls would bounce off walls differently.
+    The inverse weight determines the stiffness of contacts. MuJoCo 2 used the mean over three directions, of which two
+    are free: 2 / (3 mass). Later versions compute it differently, so that balls would bounce off walls differently.
     """
     walls = "\n".join(
         f'<geom type="box" pos="{x + 1} {y + 1} 0" size="0.5 0.5 0.2"/>' for x, y in np.argwhere(layout.walls)
     )
-    text = _MODEL.format(timestep=TIMESTEP, margin=_geom_margin(), radius=BALL_RADIUS, walls=walls)
+    text = _MODEL.format(timestep=TIMESTEP, margin=_find_geom_margin(), radius=BALL_RADIUS, walls=walls)
     model = mujoco.MjModel.from_xml_string(text)
     ball = model.body("ball").id
     model.body_invweight0[ball, 0] = 2.0 / (3.0 * model.body_mass[ball])
@@ -88,11 +88,11 @@ def _compile(layout: Layout) -> mujoco.MjModel:
 
 
 @cache
-def _geom_margin() -> float:
-    """Return the margin for each of two geoms that gives their contact the margin of D4RL's model.
+def _find_geom_margin() -> float:
+    """Return the margin of a geom with which contacts have the margin of D4RL's model.
 
-    MuJoCo 2 gave a contact the larger margin of its two geoms, later releases give it the sum. Two spheres, further
-    apart than one margin and nearer than two, tell which.
+    In MuJoCo 2 the margin of a contact is the larger one of its two geoms, in later versions it is their sum. The
+    function simulates two spheres whose distance is between one and two margins: they touch only if margins are added.
     """
     probe = """
     <mujoco><worldbody>

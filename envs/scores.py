@@ -1,18 +1,19 @@
-"""The scores of an episode that papers report, and mix up; dfplan always gives all of them.
+"""The scores of an episode. Papers report different ones under the same name, so dfplan always computes all of them.
 
-``return`` is the plain sum of rewards, ``normalized`` the same on D4RL's scale, 100 for its reference.
-``normalized_if_stay`` counts 1 for every step from the first arrival at the goal on, whether the agent stays or not
-(Diffusion Veteran's metric).
+* ``return`` is the sum of rewards.
+* ``normalized`` is the sum of rewards on D4RL's scale, on which its reference controller has 100.
+* ``normalized_if_stay`` counts 1 for every step after the first arrival at the goal, whether the agent stays there or
+  not (the metric of Diffusion Veteran).
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dfplan.envs.errors import InputError
-from dfplan.envs.layouts import maze_name
+from dfplan.envs.layouts import parse_maze_name
+from dfplan.ground.errors import InputError
 
-# Sums of rewards that D4RL scores 0 (a random policy) and 100 (its controller, never reset between episodes); from
-# D4RL's registration of the v1 mazes. For the open maze, which has v0 only, those of v0.
+# Sums of rewards with D4RL's scores 0 (a random policy) and 100 (its controller, which is not reset between episodes).
+# They are from D4RL's registration of the v1 mazes; for open, which has no v1, of v0.
 REFERENCE_SCORES: dict[str, tuple[float, float]] = {
     "open": (0.01, 20.66),
     "umaze": (23.85, 161.86),
@@ -31,39 +32,41 @@ REFERENCE_SCORES: dict[str, tuple[float, float]] = {
 }
 
 
-def reference_name(maze: str, reward: str) -> str:
-    """Return the key of ``REFERENCE_SCORES`` for a maze with sparse or dense rewards."""
+def find_reference_name(maze: str, reward: str) -> str:
+    """Return the key in ``REFERENCE_SCORES`` for a maze with ``sparse`` or ``dense`` rewards."""
     return f"{maze}-dense" if reward == "dense" else maze
 
 
-def normalized_score(maze: str, returns: Float[np.ndarray, "*episode"]) -> Float[np.ndarray, "*episode"]:
-    """Return sums of (sparse) rewards on D4RL's scale from 0 to 100; better agents have more than 100.
+def normalize_score(maze: str, returns: Float[np.ndarray, "*episode"]) -> Float[np.ndarray, "*episode"]:
+    """Return sums of sparse rewards on D4RL's scale: 0 for a random policy, 100 for its controller.
+
+    Better agents score above 100.
 
     Raises:
         InputError: if there is no such maze.
     """
-    low, high = REFERENCE_SCORES[maze_name(maze)]
+    low, high = REFERENCE_SCORES[parse_maze_name(maze)]
     return 100.0 * (returns - low) / (high - low)
 
 
-def episode_scores(
+def score_episodes(
     maze: str | None, rewards: Float[np.ndarray, "episode time"]
 ) -> dict[str, Float[np.ndarray, " episode"] | Bool[np.ndarray, " episode"]]:
     """Return the scores of whole episodes with sparse rewards.
 
     Args:
-        maze: its name; None for a maze that has no reference scores, such as the user's own.
-        rewards: 0 or 1 for each step.
+        maze: name of the maze; None for a maze without reference scores, such as a user's own.
+        rewards: sparse rewards, 0 or 1 for each step.
 
     Returns:
-        ``return``, ``normalized``, ``normalized_if_stay`` (both NaN without reference scores), ``success`` (whether the
-        goal was ever reached) and ``first_reach`` (steps taken until then, at least 1; NaN when never).
+        ``return``, ``normalized`` and ``normalized_if_stay`` (NaN without reference scores), ``success`` (whether the
+        goal was reached), and ``first_reach`` (number of steps until then, at least 1; NaN if it was not reached).
 
     Raises:
         InputError: if there is no such maze, or a reward is neither 0 nor 1.
     """
     if not np.isin(rewards, (0.0, 1.0)).all():
-        raise InputError("episode scores are defined for sparse rewards, 0 or 1, only.")
+        raise InputError("scores of episodes are defined for sparse rewards only; every reward must be 0 or 1.")
     returns = rewards.sum(axis=1).astype(np.float64)
     success = rewards.any(axis=1)
     first_reach = np.where(success, rewards.argmax(axis=1) + 1.0, np.nan)
@@ -71,8 +74,8 @@ def episode_scores(
     unknown = np.full(len(returns), np.nan)
     return {
         "return": returns,
-        "normalized": unknown if maze is None else normalized_score(maze, returns),
-        "normalized_if_stay": unknown if maze is None else normalized_score(maze, returns_if_stay),
+        "normalized": unknown if maze is None else normalize_score(maze, returns),
+        "normalized_if_stay": unknown if maze is None else normalize_score(maze, returns_if_stay),
         "success": success,
         "first_reach": first_reach,
     }

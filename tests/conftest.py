@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from dfplan.config import ModelConfig
-from dfplan.cost_to_go import CostToGo
-from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.tokens import Statistics
+from dfplan.data.cost_to_go import CostToGo
+from dfplan.data.trajectories import Statistics
+from dfplan.model.diffusion_forcing import DiffusionForcing
 
 torch.set_num_threads(1)
 
@@ -39,7 +39,7 @@ def cost_to_go() -> CostToGo:
     x, y = (axis.ravel() for axis in np.meshgrid(row, row))
     ways = [np.stack([x, y], axis=1), np.stack([y, x], axis=1)]
     positions = np.concatenate([way for forth in ways for way in (forth, forth[::-1])])
-    return CostToGo.of(positions, np.arange(1, len(positions) + 1) % len(row) == 0)
+    return CostToGo.fit(positions, np.arange(1, len(positions) + 1) % len(row) == 0)
 
 
 @pytest.fixture

@@ -4,18 +4,18 @@ import torch
 
 from dfplan.agents.candidates import (
     SELECTIONS,
-    arrival,
-    best_of,
-    consistency,
-    guide_score,
-    shortness,
+    choose_best,
+    score_arrival,
+    score_by_guide,
+    score_consistency,
+    score_shortness,
 )
-from dfplan.agents.config import PlannerConfig
-from dfplan.agents.guides import make_guide
+from dfplan.agents.goal_guides import make_guide
+from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.plans import Plan
-from dfplan.cost_to_go import JUMP_WEIGHT, LONGEST_MOVE, OFF_RECORDING_WEIGHT
-from dfplan.envs.errors import InputError
-from dfplan.tokens import Trajectories
+from dfplan.data.cost_to_go import JUMP_WEIGHT, LONGEST_MOVE, OFF_RECORDING_WEIGHT
+from dfplan.data.trajectories import Trajectories
+from dfplan.ground.errors import InputError
 
 SECONDS = 0.05  # between two steps
 
@@ -45,14 +45,14 @@ def walks():
 def test_the_sooner_a_plan_is_near_its_goal_the_better_it_arrives(tiny_model):
     fast = np.stack([np.minimum(np.arange(6) / 3, 1), np.zeros(6)], axis=-1)
     slow = np.stack([np.arange(6) / 5, np.zeros(6)], axis=-1)
-    scores = arrival(plan_of([fast, slow]), np.array([[1.0, 0.0]] * 2), None, tiny_model)
+    scores = score_arrival(plan_of([fast, slow]), np.array([[1.0, 0.0]] * 2), None, tiny_model)
     np.testing.assert_allclose(scores, [-(2 / 3 + 1 / 3) / 5, -(0.8 + 0.6 + 0.4 + 0.2) / 5])
 
 
 def test_a_plan_that_its_velocities_lead_along_is_entirely_consistent_whatever_the_time_of_a_step(tiny_model):
     positions, goal = walks()
-    np.testing.assert_allclose(consistency(plan_of(positions), goal, None, tiny_model), 0, atol=1e-12)
-    np.testing.assert_allclose(consistency(plan_of(3 * positions), goal, None, tiny_model), 0, atol=1e-12)
+    np.testing.assert_allclose(score_consistency(plan_of(positions), goal, None, tiny_model), 0, atol=1e-12)
+    np.testing.assert_allclose(score_consistency(plan_of(3 * positions), goal, None, tiny_model), 0, atol=1e-12)
 
 
 def test_a_jump_that_no_velocity_explains_is_inconsistent_and_counts_from_the_present_on(tiny_model):
@@ -61,19 +61,19 @@ def test_a_jump_that_no_velocity_explains_is_inconsistent_and_counts_from_the_pr
     for step in range(5):
         torn = positions.copy()
         torn[1, step + 1 :, 1] += 0.5
-        scores = consistency(plan_of(torn, velocities), goal, None, tiny_model)
+        scores = score_consistency(plan_of(torn, velocities), goal, None, tiny_model)
         assert scores[0] == pytest.approx(0) and scores[1] < -0.05
 
 
 def test_plans_that_stand_still_are_consistent(tiny_model):
-    np.testing.assert_array_equal(consistency(plan_of(np.ones((1, 4, 2))), None, None, tiny_model), [0])
+    np.testing.assert_array_equal(score_consistency(plan_of(np.ones((1, 4, 2))), None, None, tiny_model), [0])
 
 
 def test_the_shortness_of_a_plan_counts_its_way_and_what_is_missing_to_the_goal(tiny_model):
     positions, goal = walks()
-    np.testing.assert_allclose(shortness(plan_of(positions), goal, None, tiny_model)[0], -1)
-    np.testing.assert_allclose(shortness(plan_of(positions[:, :4]), goal, None, tiny_model)[0], -1)
-    assert shortness(plan_of(positions), goal, None, tiny_model)[1] < -1.5
+    np.testing.assert_allclose(score_shortness(plan_of(positions), goal, None, tiny_model)[0], -1)
+    np.testing.assert_allclose(score_shortness(plan_of(positions[:, :4]), goal, None, tiny_model)[0], -1)
+    assert score_shortness(plan_of(positions), goal, None, tiny_model)[1] < -1.5
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
@@ -81,7 +81,7 @@ def test_a_score_depends_on_the_plan_alone(selection, knowing_model):
     random = np.random.default_rng(0)
     plan, goals = plan_of(random.normal(size=(5, 7, 2)), random.normal(size=(5, 6, 2))), random.normal(size=(5, 2))
     scores = [
-        SELECTIONS[selection](plan.of(rows), goals[rows], guide_to(goals[rows], knowing_model), knowing_model)
+        SELECTIONS[selection](plan.select(rows), goals[rows], guide_to(goals[rows], knowing_model), knowing_model)
         for rows in ([0, 1, 2, 3, 4], [0], [1], [2], [3], [4])
     ]
     together, alone = scores[0], np.concatenate(scores[1:])
@@ -91,14 +91,14 @@ def test_a_score_depends_on_the_plan_alone(selection, knowing_model):
 def test_each_episode_gets_the_best_of_its_own_candidates(tiny_model):
     positions, goal = walks()
     plan = plan_of(positions[[1, 0, 0, 1]])  # straight on: the second candidate of the first episode, then the first
-    best = best_of(plan, goal[[0] * 4], candidates=2, selection="shortness", guide=None, model=tiny_model)
+    best = choose_best(plan, goal[[0] * 4], candidates=2, selection="shortness", guide=None, model=tiny_model)
     np.testing.assert_allclose(best.observations[:, :, 1], 0)
     assert best.observations.shape == (2, 5, 4)
 
 
 def test_to_choose_by_the_goal_there_must_be_one(tiny_model):
     with pytest.raises(InputError, match="needs a goal"):
-        arrival(plan_of(walks()[0]), None, None, tiny_model)
+        score_arrival(plan_of(walks()[0]), None, None, tiny_model)
 
 
 # In the recording of ``knowing_model``, the square from 0 to 8, a step at full speed is 0.25.
@@ -115,7 +115,7 @@ def straight(*steps):
 def guided(ways, goal, model):
     """Scores of plans through positions by the guide that leads along the cost to go."""
     goals = goal.repeat(len(ways), axis=0)
-    return guide_score(plan_of(ways), goals, guide_to(goals, model), model)
+    return score_by_guide(plan_of(ways), goals, guide_to(goals, model), model)
 
 
 def test_by_the_cost_to_go_the_plan_that_gets_there_sooner_is_better(knowing_model):
@@ -137,12 +137,12 @@ def test_a_plan_that_leaves_the_recording_or_jumps_is_charged_if_the_model_has_a
         return torch.zeros(len(plan.rewards))
 
     ways = [straight(1, 1, 1), straight(1, 6, 1), straight(6, 1, 1), straight(1, 1, 1) + np.array([0, 9.0])]
-    scores = guide_score(plan_of(ways), None, flat, knowing_model)
+    scores = score_by_guide(plan_of(ways), None, flat, knowing_model)
     jumped = JUMP_WEIGHT * (6 - LONGEST_MOVE) / 3
     np.testing.assert_allclose(scores[:3], [0, -jumped, -jumped], rtol=1e-4)
     assert scores[3] < -OFF_RECORDING_WEIGHT
     knowing_model.cost_to_go = None
-    assert not guide_score(plan_of(ways), None, flat, knowing_model).any()
+    assert not score_by_guide(plan_of(ways), None, flat, knowing_model).any()
 
 
 def test_to_choose_by_the_guide_there_must_be_one():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from dfplan.agents.controllers import LOOKAHEAD, POSITION_GAIN, Diffused, Hold, ProportionalDerivative, Pursuit
+from dfplan.agents.controllers import LOOKAHEAD, Diffused, Hold, ProportionalDerivative, Pursuit
+from dfplan.data.pursuit import POSITION_GAIN
 
 
 def straight_plan(steps=100, speed=0.02):
@@ -71,7 +72,7 @@ def test_pursuit_aims_as_far_ahead_as_it_is_told():
 def test_followers_of_the_clock_are_where_the_plan_is_after_as_many_steps(controller):
     follower = controller(straight_plan(steps=3), np.zeros((1, 3, 2)))
     for index in (-1, 0, 1, 2, 2):
-        place, distance = follower.place(np.array([[0.06, 0.3, 9.0, 9.0]]))
+        place, distance = follower.locate(np.array([[0.06, 0.3, 9.0, 9.0]]))
         assert place.tolist() == [index]
         follower.act(np.zeros((1, 4)))
     np.testing.assert_allclose(distance, [0.3])
@@ -80,7 +81,7 @@ def test_followers_of_the_clock_are_where_the_plan_is_after_as_many_steps(contro
 def test_pursuit_is_at_the_nearest_point_of_the_way_and_looking_there_changes_nothing():
     controller = Pursuit(straight_plan(), None)
     for _ in range(2):
-        place, distance = controller.place(np.array([[0.2, 0.4, 0.0, 0.0]]))
+        place, distance = controller.locate(np.array([[0.2, 0.4, 0.0, 0.0]]))
         assert place.tolist() == [9] and controller.progress.tolist() == [0]
         np.testing.assert_allclose(distance, [0.4])
 

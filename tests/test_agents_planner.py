@@ -15,11 +15,11 @@ from dfplan.agents.presets import (
     TEACHER_FORCING,
     config_for,
 )
-from dfplan.checkpoint import save_checkpoint
 from dfplan.config import ModelConfig
-from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import InputError
-from dfplan.guidance import WayPoint, goal_distance
+from dfplan.ground.errors import InputError
+from dfplan.model.diffusion_forcing import DiffusionForcing
+from dfplan.sampling.guides import WayPoint, goal_distance
+from dfplan.training.checkpoint import save_checkpoint
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
 GOAL = np.array([2.0, 3.0])
@@ -287,7 +287,7 @@ def test_a_planner_that_becomes_a_policy_has_a_policys_settings_and_then_its_own
     agent.mode = "policy"
     agent.config = replace(agent.config, sampling_steps=2)
     agent.mode = "planner"
-    assert agent.config.mode == "planner" and agent.config.sampling_steps == 2, "what was chosen since is kept"
+    assert agent.config.mode == "planner" and agent.config.sampling.sampling_steps == 2, "what was chosen since is kept"
 
 
 def test_diffusers_plan_ends_still_at_the_goal_and_is_the_only_one(tiny_model):
@@ -498,9 +498,9 @@ def test_an_agent_is_loaded_with_the_settings_that_suit_its_checkpoint(tiny_mode
     save_checkpoint(tmp_path / "x.safetensors", tiny_model, {"demonstrations": "re-executed"})
     agent = DFPlanner.load(tmp_path / "x.safetensors", device="cpu")
     assert agent.config == config_for(tiny_model, "re-executed")
-    assert agent.config.guide == ("cost_to_go" if knows else None)
+    assert agent.config.guidance.guide == ("cost_to_go" if knows else None)
     own = DFPlanner.load(tmp_path / "x.safetensors", device="cpu", **GOAL_TOKEN)
-    assert own.config.guide is None and own.config.goal_token
+    assert own.config.guidance.guide is None and own.config.guidance.goal_token
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
 from dfplan.agents.controllers import CONTROLLERS, ProportionalDerivative
-from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import InputError
+from dfplan.ground.errors import InputError
+from dfplan.model.diffusion_forcing import DiffusionForcing
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
 GOAL = np.array([2.0, 3.0])
@@ -153,10 +153,10 @@ def test_a_causal_models_memory_is_moved_by_acting_only(tiny_config):
     agent = DFPlanner(model, PlannerConfig(history=2, open_loop_horizon=2))
     agent.reset(goal=GOAL, seed=0)
     walked(agent, PATH[:4])
-    remembered = dict(vars(agent._recollection))
+    remembered = dict(vars(agent._memory))
     assert remembered["memory"].time > 0
     agent.plan(PATH[4])
-    assert all(value is remembered[name] for name, value in vars(agent._recollection).items())
+    assert all(value is remembered[name] for name, value in vars(agent._memory).items())
 
 
 class Broken(ProportionalDerivative):
@@ -202,4 +202,4 @@ def test_a_schedule_that_the_caller_changes_later_stays_as_it_was_given(tiny_mod
     own = np.array([[100] * 4, [50] * 4, [0] * 4])
     config = PlannerConfig(schedule=own)
     own[1] = 90
-    assert config.schedule[1].tolist() == [50] * 4
+    assert config.sampling.schedule[1].tolist() == [50] * 4

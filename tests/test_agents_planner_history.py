@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dfplan.agents import DFPlanner, PlannerConfig
-from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import InputError
+from dfplan.ground.errors import InputError
+from dfplan.model.diffusion_forcing import DiffusionForcing
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
 GOAL = np.array([2.0, 3.0])

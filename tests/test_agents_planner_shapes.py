@@ -9,9 +9,9 @@ import torch
 from dfplan.agents import DFPlanner, PlannerConfig
 from dfplan.agents.presets import DIFFUSER
 from dfplan.config import ModelConfig
-from dfplan.diffusion_forcing import DiffusionForcing
-from dfplan.envs.errors import InputError
-from dfplan.tokens import Statistics
+from dfplan.data.trajectories import Statistics
+from dfplan.ground.errors import InputError
+from dfplan.model.diffusion_forcing import DiffusionForcing
 
 HORIZON = 8  # steps of the longest plan: four tokens of two steps
 

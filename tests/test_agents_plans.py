@@ -19,7 +19,7 @@ def test_the_first_plan_of_a_batch_has_no_batch_axis():
 
 def test_some_plans_of_a_batch_are_a_batch():
     for some in (np.array([1]), np.array([False, True])):
-        second = plan().of(some)
+        second = plan().select(some)
         assert second.observations.shape == (1, 4, 4) and (second.observations[..., 0] == 10).all()
         assert second.actions.shape == (1, 4, 2) and second.rewards.shape == (1, 4) and second.start.shape == (1, 4)
         assert (second.rows[0][0][..., 0] == 10).all()

@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from dfplan.agents import presets
-from dfplan.agents.config import PlannerConfig
+from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.presets import (
     BY_DEMONSTRATIONS,
     COST_TO_GO,
@@ -17,8 +17,8 @@ from dfplan.agents.presets import (
     TEACHER_FORCING,
     config_for,
 )
-from dfplan.envs.errors import InputError
-from dfplan.guidance import KeepOut
+from dfplan.ground.errors import InputError
+from dfplan.sampling.guides import KeepOut
 
 OWN_AGENTS = {"goal token": GOAL_TOKEN, "policy": POLICY, "diffuser": DIFFUSER, "teacher forcing": TEACHER_FORCING}
 
@@ -27,13 +27,13 @@ OWN_AGENTS = {"goal token": GOAL_TOKEN, "policy": POLICY, "diffuser": DIFFUSER, 
 def test_a_model_without_a_cost_to_go_is_told_its_goal_by_a_token(tiny_model, demonstrations):
     config = config_for(tiny_model, demonstrations)
     assert config == PlannerConfig(**BY_DEMONSTRATIONS[demonstrations])
-    assert config.goal_token and config.guide is None and config.horizon is None
+    assert config.guidance.goal_token and config.guidance.guide is None and config.sampling.horizon is None
 
 
 def test_a_model_of_re_executed_ways_that_holds_a_cost_to_go_is_guided_by_it_and_not_told_its_goal(knowing_model):
     config = config_for(knowing_model, "re-executed")
     assert config == PlannerConfig(**BY_DEMONSTRATIONS["re-executed"], **COST_TO_GO, horizon=8)
-    assert not config.goal_token and config.guide == "cost_to_go"
+    assert not config.guidance.goal_token and config.guidance.guide == "cost_to_go"
 
 
 def test_a_model_of_recorded_ways_is_told_its_goal_even_if_it_holds_a_cost_to_go(knowing_model):
@@ -41,14 +41,14 @@ def test_a_model_of_recorded_ways_is_told_its_goal_even_if_it_holds_a_cost_to_go
 
 
 def test_a_guided_plan_is_as_long_as_the_cost_to_go_needs_and_no_longer_than_the_model_knows(knowing_model):
-    assert config_for(knowing_model, "re-executed").horizon == knowing_model.config.horizon == 8
+    assert config_for(knowing_model, "re-executed").sampling.horizon == knowing_model.config.horizon == 8
     knowing_model.config = replace(knowing_model.config, num_tokens=COST_TO_GO_HORIZON)  # of two steps each
-    assert config_for(knowing_model, "re-executed").horizon == COST_TO_GO_HORIZON
+    assert config_for(knowing_model, "re-executed").sampling.horizon == COST_TO_GO_HORIZON
 
 
 def test_guided_plans_whose_own_actions_are_executed_are_made_anew_sooner(knowing_model):
     def horizon(**settings):
-        return config_for(knowing_model, "re-executed", **settings).open_loop_horizon
+        return config_for(knowing_model, "re-executed", **settings).execution.open_loop_horizon
 
     assert horizon(controller="diffused") == OWN_ACTIONS_HORIZON < horizon(controller="pd") == horizon()
     assert horizon(controller="diffused", open_loop_horizon=7) == 7
@@ -76,9 +76,9 @@ def test_a_policy_has_its_own_settings(knowing_model, demonstrations):
 def test_settings_win_over_what_suits_the_model(knowing_model):
     settings = {"candidates": 3, "pursuit_lookahead": 3, "horizon": None}
     config = config_for(knowing_model, "re-executed", **settings)
-    assert {name: getattr(config, name) for name in settings} == settings
-    assert config.max_shift == COST_TO_GO["max_shift"]
-    assert config_for(knowing_model, "recorded").open_loop_horizon == 20
+    assert {name: config.settings[name] for name in settings} == settings
+    assert config.guidance.max_shift == COST_TO_GO["max_shift"]
+    assert config_for(knowing_model, "recorded").execution.open_loop_horizon == 20
     with pytest.raises(InputError, match="did you mean pyramid"):
         config_for(knowing_model, "recorded", schedule="pyramide")
 
@@ -90,7 +90,7 @@ def test_an_agent_that_is_told_its_goal_decides_alike_whether_the_model_holds_a_
     without = config_for(tiny_model, "re-executed", **settings)
     tiny_model.cost_to_go = cost_to_go
     assert asdict(config_for(tiny_model, "re-executed", **settings)) == asdict(without)
-    assert without.goal_token and without.guide is None and without.max_shift is None
+    assert without.guidance.goal_token and without.guidance.guide is None and without.guidance.max_shift is None
 
 
 def test_the_goal_token_agent_has_the_defaults_of_the_class():
@@ -100,8 +100,12 @@ def test_the_goal_token_agent_has_the_defaults_of_the_class():
 
 def test_monte_carlo_guidance_is_the_guided_default_with_one_plan_of_several_futures():
     default, several = PlannerConfig(**COST_TO_GO), PlannerConfig(**MONTE_CARLO_GUIDANCE)
-    assert default.num_futures == several.candidates == 1 and several.num_futures > 1
-    changed = {"candidates": default.candidates, "num_futures": 1, "future_steps": default.future_steps}
+    assert default.guidance.num_futures == several.sampling.candidates == 1 and several.guidance.num_futures > 1
+    changed = {
+        "candidates": default.sampling.candidates,
+        "num_futures": 1,
+        "future_steps": default.guidance.future_steps,
+    }
     assert replace(several, **changed) == default
 
 
@@ -119,4 +123,9 @@ def test_every_set_of_settings_is_one_of_the_planner(name):
 
 def test_the_fast_preset_is_told_its_goal_because_no_guide_can_move_a_plan_of_one_sampling_step(knowing_model):
     config = config_for(knowing_model, "re-executed", **PRESETS["fast"])
-    assert config.sampling_steps == 1 and config.guide is None and config.goal_token and config.horizon == 40
+    assert (
+        config.sampling.sampling_steps == 1
+        and config.guidance.guide is None
+        and config.guidance.goal_token
+        and config.sampling.horizon == 40
+    )

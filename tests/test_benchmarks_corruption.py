@@ -1,21 +1,30 @@
 import numpy as np
 import pytest
 
-from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks import corruption, cue_maze, evaluation
-from dfplan.benchmarks.ablation import Run
-from dfplan.benchmarks.corruption import CONTENDERS, MISSING, Corrupted, Corruption, Settings, noise_level, study
-from dfplan.benchmarks.evaluation import Agent, Conditions, Evaluation, evaluate
+from dfplan.agents.planner_config import PlannerConfig
+from dfplan.benchmarks import corruption, memory
+from dfplan.benchmarks.corruption import (
+    CONTENDERS,
+    MISSING,
+    CorruptedAgent,
+    Corruption,
+    Settings,
+    find_noise_level,
+    study,
+)
+from dfplan.benchmarks.evaluation import episodes
+from dfplan.benchmarks.evaluation.episodes import Agent, Conditions, Evaluation, evaluate
+from dfplan.benchmarks.reporting.ablation import Run
 from dfplan.config import ModelConfig
-from dfplan.envs.errors import InputError
-from dfplan.envs.scores import episode_scores
+from dfplan.envs.scores import score_episodes
+from dfplan.ground.errors import InputError
 
 TINY = ModelConfig(num_tokens=4, num_levels=100, width=16, depth=1, num_heads=2)
 
 
 class Witness:
-    """Does nothing but note what it is shown and told."""
+    """Never moves; records the observations and the levels that it gets."""
 
     def __init__(self, model):
         self.model, self.plan_seconds = model, [0.5]
@@ -31,8 +40,8 @@ class Witness:
 
 
 def watched(model, std, told=True, seed=(7, 8), states=None):
-    """Return what a witness saw, (step, batch, channel), and was told in six steps of blocks of two."""
-    agent = Corrupted(Witness(model), Corruption(std, block=2), told)
+    """Return the observations (step, batch, channel) and the levels of a witness in six steps, in blocks of two."""
+    agent = CorruptedAgent(Witness(model), Corruption(std, block=2), told)
     agent.reset(goal=np.ones((len(seed), 2)), seed=list(seed), num_steps=6)
     states = np.arange(6.0)[:, None, None] * np.ones((len(seed), 4)) if states is None else states
     for observations in states:
@@ -42,43 +51,43 @@ def watched(model, std, told=True, seed=(7, 8), states=None):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_after_a_clean_block_one_of_every_two_is_corrupted(seed):
-    corrupted = Corruption(1.0, block=3).blocks(15, np.random.default_rng(seed)).reshape(5, 3)
+    corrupted = Corruption(1.0, block=3).draw_blocks(15, np.random.default_rng(seed)).reshape(5, 3)
     assert (corrupted == corrupted[:, :1]).all()
     assert not corrupted[0].any() and corrupted[1, 0] != corrupted[2, 0] and corrupted[3, 0] != corrupted[4, 0]
 
 
 def test_an_episode_need_not_end_with_a_whole_block():
-    assert Corruption(1.0, block=4).blocks(10, np.random.default_rng(0)).shape == (10,)
+    assert Corruption(1.0, block=4).draw_blocks(10, np.random.default_rng(0)).shape == (10,)
 
 
 def test_corrupted_steps_differ_between_batches():
     corruption = Corruption(1.0, block=1)
-    blocks = [corruption.blocks(100, np.random.default_rng(seed)) for seed in (1, 2)]
+    blocks = [corruption.draw_blocks(100, np.random.default_rng(seed)) for seed in (1, 2)]
     assert not np.array_equal(*blocks)
 
 
-def test_the_level_of_no_noise_is_0_and_that_of_missing_observations_the_last(tiny_model):
-    assert noise_level(tiny_model, 0.0) == 0
-    assert noise_level(tiny_model, MISSING) == 1
+def test_the_level_of_a_clean_observation_is_0_and_that_of_a_missing_one_is_the_last(tiny_model):
+    assert find_noise_level(tiny_model, 0.0) == 0
+    assert find_noise_level(tiny_model, MISSING) == 1
 
 
 @pytest.mark.parametrize("std", [0.01, 0.3, 1.0, 3.0])
-def test_the_level_is_the_lowest_with_as_much_noise_per_signal(tiny_model, std):
-    level = round(noise_level(tiny_model, std) * tiny_model.config.num_levels)
+def test_the_level_is_the_lowest_one_with_at_least_the_observations_ratio_of_noise_to_signal(tiny_model, std):
+    level = round(find_noise_level(tiny_model, std) * tiny_model.config.num_levels)
     ratio = ((1 - tiny_model.alpha_bar) / tiny_model.alpha_bar).double()
     assert ratio[level] >= std**2 > ratio[level - 1]
 
 
-def test_only_corrupted_observations_are_noisy_and_only_of_them_the_agent_is_told(tiny_model):
+def test_only_corrupted_observations_are_noisy_and_have_a_level(tiny_model):
     seen, levels = watched(tiny_model, std=0.5)
     noisy = (seen != np.arange(6.0)[:, None, None]).all(axis=(1, 2))
     assert not noisy[:2].any() and noisy.sum() == 2
     assert [level is not None for level in levels] == noisy.tolist()
-    assert {level for level in levels if level is not None} == {noise_level(tiny_model, 0.5)}
+    assert {level for level in levels if level is not None} == {find_noise_level(tiny_model, 0.5)}
 
 
-def test_noise_has_the_given_deviation_in_units_of_the_datas(tiny_model):
-    agent = Corrupted(Witness(tiny_model), Corruption(0.5, block=200), told=False)
+def test_noise_has_the_given_multiple_of_the_datas_standard_deviation(tiny_model):
+    agent = CorruptedAgent(Witness(tiny_model), Corruption(0.5, block=200), told=False)
     agent.reset(goal=np.ones((20, 2)), seed=list(range(20)), num_steps=600)
     for _ in range(600):
         agent.act(np.zeros((20, 4)))
@@ -93,7 +102,7 @@ def test_missing_observations_are_replaced_by_the_last_clean_one(tiny_model):
     assert len(missing) == 2 and (seen[missing] == missing[0] - 1).all()
 
 
-def test_a_believing_agent_sees_the_same_and_is_told_nothing(tiny_model):
+def test_a_believing_agent_gets_the_same_observations_without_levels(tiny_model):
     told, _ = watched(tiny_model, std=0.5)
     believed, levels = watched(tiny_model, std=0.5, told=False)
     np.testing.assert_array_equal(told, believed)
@@ -107,9 +116,9 @@ def test_the_noise_of_an_episode_does_not_depend_on_the_others(tiny_model):
     assert not np.array_equal(pair[:, 0], pair[:, 1])
 
 
-def test_a_corrupted_agent_is_an_agent_whose_plans_are_still_timed(tiny_model, monkeypatch):
-    monkeypatch.setattr(evaluation, "LATENCY_SECONDS", 1e-9)
-    agent = Corrupted(Witness(tiny_model), Corruption(1.0, block=20), told=True)
+def test_a_corrupted_agent_is_an_agent_and_its_plans_are_timed(tiny_model, monkeypatch):
+    monkeypatch.setattr(episodes, "LATENCY_SECONDS", 1e-9)
+    agent = CorruptedAgent(Witness(tiny_model), Corruption(1.0, block=20), told=True)
     assert isinstance(agent, Agent)
     result = evaluate(agent, Conditions("maze2d-umaze-v1", episodes=2))
     assert result.rewards.shape == (2, 300) and result.plan_seconds.tolist() == [0.5]
@@ -117,13 +126,13 @@ def test_a_corrupted_agent_is_an_agent_whose_plans_are_still_timed(tiny_model, m
 
 def test_an_episode_of_unknown_length_cannot_be_corrupted(tiny_model):
     with pytest.raises(InputError, match="num_steps"):
-        Corrupted(Witness(tiny_model), Corruption(1.0, block=20), told=True).reset(goal=np.ones((1, 2)), seed=[0])
+        CorruptedAgent(Witness(tiny_model), Corruption(1.0, block=20), told=True).reset(goal=np.ones((1, 2)), seed=[0])
 
 
 def test_a_study_has_each_contender_under_each_corruption_and_a_figure_of_both_parts(tiny_model, tmp_path, monkeypatch):
     seen, rewards, seconds = [], np.zeros((2, 300)), np.array([0.1, 0.2])
     conditions = Conditions("maze2d-umaze-v1", episodes=2, seed=4, side_by_side=10)
-    scores = episode_scores("umaze", rewards)
+    scores = score_episodes("umaze", rewards)
     result = Evaluation(conditions, np.ones((2, 2)), np.ones((2, 301, 2)), rewards, scores, seconds, seconds)
 
     def judged(agent, given, label, timed):
@@ -135,8 +144,8 @@ def test_a_study_has_each_contender_under_each_corruption_and_a_figure_of_both_p
     monkeypatch.setattr(
         corruption.DFPlanner, "load", lambda name, device, **own: DFPlanner(tiny_model, PlannerConfig(**own))
     )
-    memory = cue_maze.Settings(2, training_steps=1, episodes=1, histories=(0,), model=TINY)
-    settings = Settings((("umaze", "pd"),), 2, (0.5, MISSING), memory, history=2)
+    recall = memory.Settings(2, training_steps=1, episodes=1, histories=(0,), model=TINY)
+    settings = Settings((("umaze", "pd"),), 2, (0.5, MISSING), recall, history=2)
     findings = study(settings, Run(4, "cpu", tmp_path))
 
     corrupted, recalled = findings.tables.values()
@@ -145,7 +154,7 @@ def test_a_study_has_each_contender_under_each_corruption_and_a_figure_of_both_p
     assert [(row["observations"], row["agent"]) for row in corrupted] == cases
     assert all(isinstance(agent, DFPlanner) for agent in seen[:2])
     assert [agent.told for agent in seen[2:]] == 2 * [False, False, True, True]
-    assert [agent.agent.config.history for agent in seen[2:]] == 4 * [0, 2]
+    assert [agent.agent.config.observation.history for agent in seen[2:]] == 4 * [0, 2]
     assert [agent.corruption.std for agent in seen[2:]] == 4 * [0.5] + 4 * [MISSING]
-    assert [row["agent"] for row in recalled] == list(memory.contenders)
+    assert [row["agent"] for row in recalled] == list(recall.contenders)
     assert set(findings.figures) == {"corruption", "memory"}

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from dfplan.benchmarks import small_models
-from dfplan.benchmarks.ablation import Run
+from dfplan.benchmarks.reporting.ablation import Run
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
-from dfplan.training import saved_recipe
+from dfplan.training.trainer import load_recipe
 
 
-def test_a_small_model_is_trained_once_and_anew_for_another_recipe_or_by_other_code(
+def test_a_small_model_is_trained_once_and_again_for_another_recipe_or_other_code(
     tiny_config, tiny_dataset, tmp_path, monkeypatch
 ):
     updates = []
@@ -21,20 +21,20 @@ def test_a_small_model_is_trained_once_and_anew_for_another_recipe_or_by_other_c
     )
     run = Run(seed=0, device="cpu", output=tmp_path)
     recipe = Recipe("trial", tiny_config, TrainingConfig(steps=2, batch_size=2))
-    first = small_models.small_model(recipe, tiny_dataset, run, "tiny")
-    again = small_models.small_model(recipe, tiny_dataset, run, "tiny")
+    first = small_models.train_small_model(recipe, tiny_dataset, run, "tiny")
+    again = small_models.train_small_model(recipe, tiny_dataset, run, "tiny")
     assert len(updates) == 2
     assert all((a == b).all() for a, b in zip(first.parameters(), again.parameters()))
     longer = replace(recipe, training=replace(recipe.training, steps=3))
-    small_models.small_model(longer, tiny_dataset, run, "tiny")
+    small_models.train_small_model(longer, tiny_dataset, run, "tiny")
     assert len(updates) == 5
-    monkeypatch.setattr(small_models, "code_digests", lambda module: {module: "changed"})
-    small_models.small_model(longer, tiny_dataset, run, "tiny")
+    monkeypatch.setattr(small_models, "digest_modules", lambda module: {module: "changed"})
+    small_models.train_small_model(longer, tiny_dataset, run, "tiny")
     assert len(updates) == 8
     assert isinstance(first.config, ModelConfig) and np.isfinite(float(next(first.parameters()).sum()))
 
 
-def test_several_training_seeds_make_a_model_each_on_their_own_data_once(
+def test_every_training_seed_has_a_model_that_is_trained_once_on_its_own_data(
     tiny_config, tiny_dataset, tmp_path, monkeypatch
 ):
     drawn = []
@@ -45,13 +45,13 @@ def test_several_training_seeds_make_a_model_each_on_their_own_data_once(
 
     run = Run(seed=1000, device="cpu", output=tmp_path)
     recipe = Recipe("trial", tiny_config, TrainingConfig(steps=1, batch_size=2))
-    models = small_models.small_models(recipe, dataset, run, "tiny", seeds=(0, 2))
+    models = small_models.train_small_models(recipe, dataset, run, "tiny", seeds=(0, 2))
     assert drawn == [0, 2] and not torch.equal(*(next(model.parameters()) for model in models))
     folders = sorted((tmp_path / "models").iterdir())
     assert [folder.name[:-9] for folder in folders] == ["tiny-seed0", "tiny-seed2"]
-    assert [saved_recipe(folder).training.seed for folder in folders] == [0, 2]
+    assert [load_recipe(folder).training.seed for folder in folders] == [0, 2]
     monkeypatch.setattr(small_models.Trainer, "update", lambda self: pytest.fail("trained again"))
-    assert len(small_models.small_models(recipe, dataset, run, "tiny", seeds=(0, 2))) == 2
+    assert len(small_models.train_small_models(recipe, dataset, run, "tiny", seeds=(0, 2))) == 2
 
 
 @pytest.mark.parametrize(("asked", "trained_in"), [("auto", "float32"), ("bfloat16", "bfloat16")])
@@ -59,6 +59,6 @@ def test_a_small_model_is_trained_in_float32_unless_its_recipe_names_a_precision
     asked, trained_in, tiny_config, tiny_dataset, tmp_path
 ):
     recipe = Recipe("trial", tiny_config, TrainingConfig(steps=1, batch_size=2, precision=asked))
-    small_models.small_model(recipe, tiny_dataset, Run(0, "cpu", tmp_path), "tiny")
+    small_models.train_small_model(recipe, tiny_dataset, Run(0, "cpu", tmp_path), "tiny")
     (folder,) = (tmp_path / "models").iterdir()
-    assert saved_recipe(folder).training.precision == trained_in
+    assert load_recipe(folder).training.precision == trained_in

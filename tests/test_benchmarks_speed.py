@@ -3,15 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
+from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.presets import PRESETS
-from dfplan.benchmarks import speed, speed_scaling, timing
-from dfplan.benchmarks.ablation import TRAINING_SEEDS, Findings, Run, main
-from dfplan.benchmarks.evaluation import Evaluation
-from dfplan.benchmarks.statistics import Estimate
-from dfplan.checkpoint import find_checkpoint
+from dfplan.benchmarks import speed, speed_scaling
+from dfplan.benchmarks.evaluation import timing
+from dfplan.benchmarks.evaluation.episodes import Evaluation
+from dfplan.benchmarks.evaluation.statistics import Estimate
+from dfplan.benchmarks.reporting.ablation import TRAINING_SEEDS, Findings, Run, main
 from dfplan.config import Recipe, TrainingConfig
+from dfplan.training.checkpoint import find_checkpoint
 
 SMALL = speed.Settings(("umaze",), 1, (1, 2), (1,), (1, 16), 1e-4, 50)
 ONCE = {"sampling_steps": 1, "open_loop_horizon": None}
@@ -21,7 +22,7 @@ AGENTS = {name: ONCE for name in (*PRESETS, "policy")} | {"guided": GUIDED}
 
 
 def evaluated(agent, conditions, label, timed):
-    """Two episodes that score 100 and 200, without acting."""
+    """Return two episodes with the scores 100 and 200, without running them."""
     scores = {"return": [1.0, 2.0], "normalized": [100.0, 200.0], "normalized_if_stay": [100.0, 200.0]}
     scores |= {"success": [True, True], "first_reach": [5.0, 5.0]}
     arrays = {name: np.array(values) for name, values in scores.items()}
@@ -31,7 +32,7 @@ def evaluated(agent, conditions, label, timed):
 
 @pytest.fixture
 def findings(tiny_model, tiny_config, tiny_dataset, tmp_path, monkeypatch):
-    """What the study finds out about a tiny model."""
+    """The findings of the study for a tiny model."""
     monkeypatch.setattr(timing, "PRODUCT_SIZES", {"cpu": (4,)})
     monkeypatch.setattr(speed, "evaluate", evaluated)
     monkeypatch.setattr(speed, "measure_latency", lambda *_: LATENCY)
@@ -59,20 +60,20 @@ def test_every_agent_and_batch_has_its_row(findings):
         assert row["act between plans: ms p95"] == pytest.approx(1)
 
 
-def test_the_explanation_sums_the_tables_up_and_names_threads(findings):
-    assert "maze2d-umaze: fast keeps" in findings.explanation and "from batch 16 on" in findings.explanation
+def test_the_explanation_summarizes_the_tables_and_names_the_threads(findings):
+    assert "maze2d-umaze: fast has" in findings.explanation and "from batch 16 on" in findings.explanation
     assert "threads of torch: 1" in findings.explanation
 
 
-def test_acts_between_plans_are_all_but_those_that_planned():
-    assert (speed.between_plans(np.array([0.5, 0.7]), np.array([0.6, 0.1, 0.2, 0.8])) == [0.1, 0.2]).all()
+def test_acts_between_plans_are_all_acts_that_did_not_plan():
+    assert (speed.select_acts_between_plans(np.array([0.5, 0.7]), np.array([0.6, 0.1, 0.2, 0.8])) == [0.1, 0.2]).all()
 
 
 def test_the_figure_has_time_on_a_logarithmic_axis_and_names_mazes_and_agents():
     points = {
         "maze2d-large": {"fast": (2.0, Estimate(200.0, 190.0, 210.0)), "best": (200.0, Estimate(220.0, 210.0, 230.0))}
     }
-    figure = speed.score_against_time(points)
+    figure = speed.draw_score_against_time(points)
     assert figure.axes[0].get_xscale() == "log"
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"maze2d-large", "fast", "best"}
 
@@ -84,7 +85,7 @@ def test_every_preset_and_checkpoint_that_the_full_study_uses_exists():
 
 
 @pytest.mark.parametrize(("flags", "name", "seconds"), [((), "speed", 7.0), (("--scaling",), "speed_scaling", 9.0)])
-def test_scaling_is_another_study_with_a_folder_of_its_own(flags, name, seconds, tmp_path, monkeypatch):
+def test_scaling_is_another_study_with_its_own_folder(flags, name, seconds, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["speed", "--device", "cpu", *flags])
 

@@ -3,12 +3,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dfplan.agents.config import PlannerConfig
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks import speed_scaling, timing
-from dfplan.benchmarks.ablation import Run
-from dfplan.benchmarks.speed_scaling import FULL, QUICK, SWEEPS, Point, Sweep, fitted
-from dfplan.benchmarks.timing import Machine
+from dfplan.agents.planner_config import PlannerConfig
+from dfplan.benchmarks import speed_scaling
+from dfplan.benchmarks.evaluation import timing
+from dfplan.benchmarks.evaluation.timing import Machine
+from dfplan.benchmarks.reporting.ablation import Run
+from dfplan.benchmarks.speed_scaling import FULL, QUICK, SWEEPS, Point, Sweep, fit_line
 
 MACHINE = Machine(torch.device("cpu"), "abacus", 1, {"float32": {8: 1e9}})
 SMALL = speed_scaling.Settings("umaze", 1e-4, (1, 2), (1, 2, 4), (1, 2), (1, 2), (1, 2), (2, 3))
@@ -19,44 +20,46 @@ def sweep(name, seconds_and_work):
     return Sweep(name, points)
 
 
-def test_a_known_line_is_found_again():
+def test_the_line_is_recovered_from_points_on_it():
     values = np.array([1.0, 2.0, 16.0, 128.0])
-    line = fitted(values, 3e-3 + 5e-4 * values)
+    line = fit_line(values, 3e-3 + 5e-4 * values)
     assert (line.fixed, line.slope) == pytest.approx((3e-3, 5e-4))
     assert line.at(10) == pytest.approx(8e-3)
 
 
-def test_errors_count_relative_to_their_point():
-    """Twice as slow at the far end moves the line at the near end no more than twice as slow there would at the far."""
+def test_errors_are_weighted_relative_to_the_time_of_their_point():
+    """A doubled time at the far end does not change the line at the near end."""
     values = np.array([1.0, 1000.0, 1000.0])
-    line = fitted(values, np.array([1.0, 1000.0, 2000.0]))
+    line = fit_line(values, np.array([1.0, 1000.0, 2000.0]))
     assert line.at(1) == pytest.approx(1.0)
     assert line.at(1000) == pytest.approx(1200)  # least (a / 1000 - 1)² + (a / 2000 - 1)²
 
 
-def test_what_a_batch_shares_is_told_in_rows(tiny_model):
-    """6 ms and 2 ms for each episode of 6 rows: as long as 3 episodes, 18 rows; a step of 1.5 ms has 1 ms of rows."""
+def test_the_work_that_a_batch_shares_is_expressed_in_rows(tiny_model):
+    """A plan takes 6 ms and 2 ms per episode of 6 rows, so 6 ms are 18 rows; rows take 1 of the 1.5 ms of a step."""
     agent = DFPlanner(tiny_model, PlannerConfig(sampling_steps=2))
     batch = sweep("batch", {1: (8e-3, 1_000_000), 2: (10e-3, 2_000_000), 4: (14e-3, 4_000_000)})
     steps = sweep("sampling_steps", {1: (5e-3, 1_000_000), 2: (6.5e-3, 2_000_000)})
-    words = speed_scaling._bound(batch, steps, agent)
+    words = speed_scaling._describe_bottleneck(batch, steps, agent)
     assert "(6 ms:" in words and "fewer than 18 rows" in words and "Of 1.5 ms" in words and "take 1 ms" in words
 
 
-def test_a_sweep_tells_its_line_and_the_share_of_its_products():
-    """2 ms for an episode of 1 MFLOP are half of a machine's rate of 1 GFLOP/s."""
+def test_the_sentence_about_a_sweep_has_its_line_and_its_share_of_the_machines_rate():
+    """2 ms for an episode of 1 MFLOP are half of the machine's rate, 1 GFLOP/s."""
     rising, flat = ({1: (8e-3, 1_000_000), 2: (10e-3, 2_000_000)}, {1: (8e-3, 1_000_000), 4: (8.1e-3, 1_000_000)})
-    words = speed_scaling._sentence(sweep("batch", rising), MACHINE, "float32")
-    assert "6 ms and 2 ms more for each episode" in words and "at 50%" in words and "0% at most" in words
-    words = speed_scaling._sentence(sweep("lookahead", flat), MACHINE, "float32")
-    assert "flat" in words and "100% of the products" in words
+    words = speed_scaling._describe_line(sweep("batch", rising), MACHINE, "float32")
+    assert (
+        "6 ms and 2 ms more for each episode" in words and "reach 50%" in words and "error of the line is 0%" in words
+    )
+    words = speed_scaling._describe_line(sweep("lookahead", flat), MACHINE, "float32")
+    assert "flat" in words and "100% of the operations" in words
 
 
-def test_a_line_that_falls_is_called_flat_and_tells_no_share(tiny_model):
+def test_a_falling_line_is_called_flat_and_has_no_share(tiny_model):
     falling = sweep("batch", {1: (10e-3, 1_000_000), 2: (8e-3, 2_000_000), 4: (6e-3, 4_000_000)})
-    assert "flat" in speed_scaling._sentence(falling, MACHINE, "float32")
-    assert speed_scaling._line_row(falling, MACHINE, "float32")["share for one more"] == "-"
-    assert "too noisily" in speed_scaling._bound(falling, falling, DFPlanner(tiny_model))
+    assert "flat" in speed_scaling._describe_line(falling, MACHINE, "float32")
+    assert speed_scaling._make_line_row(falling, MACHINE, "float32")["share for one more"] == "-"
+    assert "too noisy" in speed_scaling._describe_bottleneck(falling, falling, DFPlanner(tiny_model))
 
 
 def test_every_sweep_of_the_agents_settings_has_a_table_a_line_and_a_panel(knowing_model, tmp_path, monkeypatch):
@@ -74,7 +77,7 @@ def test_every_sweep_of_the_agents_settings_has_a_table_a_line_and_a_panel(knowi
 
 
 @pytest.mark.parametrize("settings", [FULL, QUICK])
-def test_every_sweep_has_values_enough_for_a_line(settings):
+def test_every_sweep_has_enough_values_for_a_line(settings):
     for name in SWEEPS:
         values = getattr(settings, name)
         assert len(values) > 1 and sorted(set(values)) == list(values)

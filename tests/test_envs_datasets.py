@@ -5,12 +5,13 @@ import h5py
 import numpy as np
 import pytest
 
-from dfplan.envs import data_command, datasets
+from dfplan.commands import generate_data
+from dfplan.envs import datasets
 from dfplan.envs.datasets import load_dataset, read_hdf5, write_hdf5
 from dfplan.envs.demonstrations import COLUMNS, generate
-from dfplan.envs.errors import InputError
 from dfplan.envs.layouts import LAYOUTS
 from dfplan.envs.physics import PointMassPhysics
+from dfplan.ground.errors import InputError
 
 ROWS = 30_000
 
@@ -40,7 +41,7 @@ def test_a_data_set_has_d4rls_keys_shapes_and_types(umaze):
 
 
 @pytest.mark.parametrize("rows", [1, 7, 2001])
-def test_any_number_of_rows_can_be_had_and_the_last_one_ends_a_stream(rows):
+def test_any_number_of_rows_can_be_generated_and_the_last_one_ends_a_stream(rows):
     dataset = generate("open", rows)
     assert len(dataset["observations"]) == rows and dataset["timeouts"][-1]
 
@@ -55,7 +56,7 @@ def test_statistics_of_a_sample_are_near_the_published_ones(umaze):
     assert abs(umaze["rewards"].mean() / 0.081254 - 1) < 0.35
 
 
-def test_a_reward_is_about_its_row_and_the_fixed_goal(umaze):
+def test_a_reward_belongs_to_its_row_and_the_fixed_goal(umaze):
     distance = np.linalg.norm(umaze["observations"][:, :2] - [1, 1], axis=1)
     assert (umaze["rewards"] == (distance <= 0.5)).all()
 
@@ -97,13 +98,13 @@ def test_data_depend_on_the_arguments_only():
     assert (first["observations"] != other["observations"]).any()
 
 
-def test_noise_is_what_makes_actions_jump_from_row_to_row():
+def test_without_noise_actions_do_not_jump_from_row_to_row():
     jumps = [np.abs(np.diff(generate("umaze", 900, noise)["actions"], axis=0)).mean() for noise in (0.0, 0.5)]
     assert jumps[0] < 0.1 < 0.3 < jumps[1]
 
 
 @pytest.mark.parametrize("arguments", [{"rows": 0}, {"rows": 9, "noise": -1.0}, {"rows": 9, "seed": -1}])
-def test_numbers_that_make_no_sense_are_input_errors(arguments):
+def test_invalid_numbers_are_input_errors(arguments):
     with pytest.raises(InputError):
         generate("umaze", **arguments)
 
@@ -133,7 +134,7 @@ def test_a_full_disk_is_an_input_error_and_leaves_the_old_file(small, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["data.hdf5"]
 
 
-def test_a_place_that_cannot_be_written_is_an_input_error(small, tmp_path):
+def test_a_path_that_cannot_be_written_is_an_input_error(small, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         write_hdf5(tmp_path / "file" / "data.hdf5", small)
@@ -145,12 +146,12 @@ def test_a_place_that_cannot_be_written_is_an_input_error(small, tmp_path):
         ({"infos/goal": None}, "it has no infos/goal"),
         ({"actions": np.zeros((50, 3))}, r"actions has the shape \(50, 3\), not \(50, 2\)"),
         ({"rewards": np.zeros(49)}, "rewards has the shape"),
-        ({"observations": np.full((50, 4), np.nan)}, "not finite"),
-        ({"rewards": np.array([b"a"] * 50)}, "no numbers"),
+        ({"observations": np.full((50, 4), np.nan)}, "must have finite numbers"),
+        ({"rewards": np.array([b"a"] * 50)}, "must have numbers, not"),
         ({"observations": np.zeros((0, 4))}, "no rows"),
     ],
 )
-def test_an_unusable_file_gets_one_sentence_that_says_why(small, tmp_path, change, message):
+def test_the_error_of_an_unusable_file_tells_the_reason(small, tmp_path, change, message):
     columns = {key: column for key, column in {**small, **change}.items() if column is not None}
     write_hdf5(tmp_path / "data.hdf5", columns)
     with pytest.raises(InputError, match=message):
@@ -168,20 +169,20 @@ def test_missing_truncated_and_foreign_files_are_input_errors(small, tmp_path):
             read_hdf5(tmp_path / name)
 
 
-def test_generated_data_are_kept_and_found_again(cache, monkeypatch):
+def test_generated_data_are_cached_and_read_again(cache, monkeypatch):
     first = load_dataset("maze2d-umaze-v1", rows=100)
     assert len(list(cache.iterdir())) == 1
     monkeypatch.setattr(datasets, "generate", None)
     assert (load_dataset("umaze", rows=100)["actions"] == first["actions"]).all()
 
 
-def test_a_damaged_copy_is_made_anew(cache):
+def test_a_damaged_file_in_the_cache_is_generated_again(cache):
     first = load_dataset("umaze", rows=100)
     next(cache.iterdir()).write_text("damaged")
     assert (load_dataset("umaze", rows=100)["actions"] == first["actions"]).all()
 
 
-def test_a_copy_whose_numbers_have_changed_is_made_anew(cache):
+def test_a_file_in_the_cache_with_changed_numbers_is_generated_again(cache):
     first = load_dataset("umaze", rows=100)
     with h5py.File(next(cache.iterdir()), "r+") as file:
         file["actions"][50:] = 0  # as a disk leaves what it lost
@@ -190,34 +191,34 @@ def test_a_copy_whose_numbers_have_changed_is_made_anew(cache):
     assert (read_hdf5(next(cache.iterdir()))["actions"] == first["actions"]).all()
 
 
-def test_a_copy_with_another_number_of_rows_than_its_name_tells_is_made_anew(cache):
+def test_a_file_in_the_cache_with_a_wrong_number_of_rows_is_generated_again(cache):
     load_dataset("umaze", rows=100)
     kept = next(cache.iterdir())
     write_hdf5(kept, generate("umaze", 99))
     assert len(load_dataset("umaze", rows=100)["actions"]) == len(read_hdf5(kept)["actions"]) == 100
 
 
-def test_a_full_disk_keeps_no_copy_and_costs_nothing_else(cache, full_disk):
+def test_data_are_returned_without_a_cached_file_if_the_disk_is_full(cache, full_disk):
     with full_disk(60_000):
         dataset = load_dataset("umaze", rows=2000)
     assert len(dataset["actions"]) == 2000 and not any(cache.iterdir())
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+def test_data_are_returned_even_if_the_cache_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DFPLAN_CACHE", str(tmp_path / "file" / "cache"))
     assert len(load_dataset("umaze", rows=100)["actions"]) == 100
 
 
-def test_a_file_can_be_a_source_and_rows_come_from_its_beginning(small, tmp_path):
+def test_data_can_be_read_from_a_file_whose_first_rows_are_used(small, tmp_path):
     write_hdf5(tmp_path / "data.hdf5", small)
     dataset = load_dataset("umaze", tmp_path / "data.hdf5", rows=20)
     assert (dataset["observations"] == small["observations"][:20]).all()
-    with pytest.raises(InputError, match=r"60 rows .* has 50"):
+    with pytest.raises(InputError, match="has 50 rows, not 60"):
         load_dataset("umaze", tmp_path / "data.hdf5", rows=60)
 
 
-def test_without_the_d4rl_package_one_sentence_says_what_to_do(monkeypatch):
+def test_the_error_without_the_d4rl_package_tells_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "d4rl", None)
     with pytest.raises(InputError, match="'generate' needs none of them") as error:
         load_dataset("umaze", "d4rl")
@@ -226,7 +227,7 @@ def test_without_the_d4rl_package_one_sentence_says_what_to_do(monkeypatch):
 
 def run_command(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["dfplan-data", *map(str, arguments)])
-    data_command.main()
+    generate_data.main()
 
 
 def test_the_command_writes_a_file_that_h5py_reads(tmp_path, monkeypatch, capsys):
@@ -259,27 +260,27 @@ def test_the_command_ends_with_status_two_on_a_full_disk_and_leaves_nothing(tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_leaves_a_file_that_exists_alone(tmp_path, monkeypatch, capsys):
+def test_the_command_does_not_replace_an_existing_file(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.hdf5").write_text("mine")
     monkeypatch.setattr(
         "sys.argv", ["dfplan-data", "maze2d-umaze", "--rows", "10", "--output", str(tmp_path / "mine.hdf5")]
     )
     with pytest.raises(SystemExit) as end:
-        data_command.main()
-    assert end.value.code == 2 and "exists and stays" in capsys.readouterr().err
+        generate_data.main()
+    assert end.value.code == 2 and "exists and is not replaced" in capsys.readouterr().err
     assert (tmp_path / "mine.hdf5").read_text() == "mine"
 
 
-def test_a_file_that_another_command_wrote_meanwhile_stays(tmp_path, monkeypatch, capsys):
+def test_a_file_that_another_command_writes_in_the_meantime_is_not_replaced(tmp_path, monkeypatch, capsys):
     output = tmp_path / "data.hdf5"
 
     def beside_another(*arguments, progress, **settings):
         output.write_text("another's")
         return generate(*arguments, **settings)
 
-    monkeypatch.setattr(data_command, "generate", beside_another)
+    monkeypatch.setattr(generate_data, "generate", beside_another)
     monkeypatch.setattr("sys.argv", ["dfplan-data", "umaze", "--rows", "50", "--output", str(output)])
     with pytest.raises(SystemExit) as ended:
-        data_command.main()
-    assert ended.value.code == 2 and "has come into being meanwhile and stays" in capsys.readouterr().err
+        generate_data.main()
+    assert ended.value.code == 2 and "was created in the meantime and is not replaced" in capsys.readouterr().err
     assert output.read_text() == "another's" and [file.name for file in tmp_path.iterdir()] == ["data.hdf5"]

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from dfplan.envs.errors import InputError
-from dfplan.envs.layouts import EPISODE_STEPS, LAYOUTS, Layout, episode_steps, maze_layout, maze_name
+from dfplan.envs.layouts import EPISODE_STEPS, LAYOUTS, Layout, find_episode_steps, find_layout, parse_maze_name
+from dfplan.ground.errors import InputError
 
 
 @pytest.mark.parametrize("name", ["large", "maze2d-large", "maze2d-large-v1", "large-v1", "dfplan:maze2d-large-v1"])
 def test_prefix_and_version_of_a_maze_are_optional(name):
-    assert maze_name(name) == "large"
+    assert parse_maze_name(name) == "large"
 
 
-def test_an_unknown_maze_is_answered_with_near_matches():
+def test_the_error_of_an_unknown_maze_lists_similar_names():
     with pytest.raises(InputError, match="did you mean maze2d-medium"):
-        maze_name("maze2d-medum")
+        parse_maze_name("maze2d-medum")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_the_mazes_are_those_of_d4rl(name, goal, free_cells, steps):
     layout = LAYOUTS[name]
     assert layout.goal_cell == goal and tuple(layout.goal) == goal
     assert len(layout.free_cells) == free_cells
-    assert EPISODE_STEPS[name] == episode_steps(layout) == steps
+    assert EPISODE_STEPS[name] == find_episode_steps(layout) == steps
 
 
 def test_lines_run_along_x_and_characters_along_y():
@@ -44,7 +44,7 @@ def test_indentation_and_d4rl_separators_and_empty_cells_are_understood():
     assert {Layout(text).walls.tobytes() for text in texts} == {Layout("####\n#GO#\n####").walls.tobytes()}
 
 
-def test_a_cell_reaches_from_seven_tenths_before_to_three_tenths_after_its_integer():
+def test_a_cell_extends_from_seven_tenths_before_to_three_tenths_after_its_integer_position():
     layout = LAYOUTS["umaze"]
     positions = np.array([[0.31, 1.29], [1.29, 1.29], [1.31, 1.0], [2.0, 3.2], [-9.0, 99.0]])
     assert layout.cell_of(positions).tolist() == [[1, 1], [1, 1], [2, 1], [2, 3], [0, 4]]
@@ -55,7 +55,7 @@ def test_a_cell_reaches_from_seven_tenths_before_to_three_tenths_after_its_integ
     ("text", "message"),
     [
         ("", "empty"),
-        ("###\n#O#\n##", "one length, not 3, 3, 2"),
+        ("###\n#O#\n##", "equal lengths, not 3, 3, 2"),
         ("####\n#OX#\n####", "not 'X'"),
         ("###\n###\n###", "no free cell"),
         ("####\n#GG#\n####", "not 2"),
@@ -71,5 +71,5 @@ def test_a_wrong_layout_gets_one_clear_sentence(text, message):
 
 def test_a_maze_is_given_by_name_or_text_or_layout():
     layout = LAYOUTS["medium"]
-    assert maze_layout("maze2d-medium") is layout and maze_layout(layout) is layout
-    assert maze_layout("###\n#O#\n###").name == "custom"
+    assert find_layout("maze2d-medium") is layout and find_layout(layout) is layout
+    assert find_layout("###\n#O#\n###").name == "custom"

@@ -19,7 +19,7 @@ def umaze():
 
 
 def recorded(file):
-    """Return states and actions that D4RL recorded, row after row; rows of tests/data, or of a folder with more."""
+    """Return the states and actions that D4RL recorded, from tests/data or from a folder with more rows."""
     if file.endswith("-first20k.hdf5"):
         folder = os.environ.get("DFPLAN_D4RL_ROWS")
         if not folder:
@@ -39,7 +39,7 @@ def test_every_recorded_d4rl_transition_is_reproduced(maze, rows):
 
 
 @pytest.mark.parametrize("maze", ["umaze", "large"])
-def test_the_recorded_rows_hold_a_contact_that_physics_without_walls_misses(maze):
+def test_the_recorded_rows_contain_a_contact_that_physics_without_walls_misses(maze):
     states, actions = recorded(f"maze2d-{maze}-100rows.hdf5")
     assert len(states) == 100
     middle = np.concatenate([np.full((99, 2), 5.5), states[:-1, 2:]], axis=1)  # far from all walls of a large room

@@ -8,9 +8,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import dfplan
-from dfplan.envs.errors import InputError
 from dfplan.envs.layouts import LAYOUTS
 from dfplan.envs.point_maze import PointMazeEnv
+from dfplan.ground.errors import InputError
 
 IDS = [f"maze2d-{maze}{dense}-v1" for maze in LAYOUTS for dense in ("", "-dense")]
 
@@ -27,7 +27,7 @@ def test_every_registered_maze_passes_gymnasiums_checker_without_a_warning(env_i
     check_env(gym.make(env_id, render_mode="rgb_array").unwrapped, skip_render_check=env_id != "maze2d-umaze-v1")
 
 
-def test_importing_dfplan_registers_the_mazes_and_loads_nothing_heavy():
+def test_importing_dfplan_registers_the_mazes_without_importing_heavy_modules():
     code = (
         "import sys, gymnasium, dfplan; assert 'maze2d-large-v1' in gymnasium.registry;"
         "print([m for m in ('torch', 'mujoco', 'h5py', 'scipy', 'PIL', 'matplotlib') if m in sys.modules])"
@@ -49,7 +49,7 @@ def test_an_episode_is_truncated_and_never_terminated(maze, steps):
     assert outcomes == [(False, False)] * (steps - 1) + [(False, True)]
 
 
-def test_starts_spread_over_all_free_cells_and_the_goal_is_fixed():
+def test_starts_are_in_all_free_cells_and_the_goal_is_fixed():
     env = gym.make("maze2d-umaze-v1")
     starts = [env.reset(seed=seed) for seed in range(300)]
     observations = np.array([observation for observation, _ in starts])
@@ -70,7 +70,7 @@ def test_the_same_seed_and_actions_give_the_same_episode():
     np.testing.assert_array_equal(episode(), episode())
 
 
-def test_reward_and_success_are_about_the_state_after_the_step():
+def test_reward_and_success_belong_to_the_state_after_the_step():
     env = large()
     env.unwrapped.set_state((7.0, 8.47), (0.0, 5.0))  # 0.53 from the goal, 0.48 after one step
     _, reward, _, _, info = env.step(np.zeros(2, np.float32))
@@ -87,7 +87,7 @@ def test_the_dense_reward_is_the_exponential_of_minus_the_distance():
     assert env.step(np.zeros(2, np.float32))[1] == pytest.approx(np.exp(-2.0))
 
 
-def test_location_and_goal_can_be_chosen_for_an_episode():
+def test_location_and_goal_of_an_episode_can_be_given():
     env = large()
     observation, info = env.reset(seed=0, options={"location": (1, 2), "goal": [3.05, 1.0]})
     assert observation[:2].tolist() == [1.0, 2.0] and info["goal"].tolist() == [3.05, 1.0]
@@ -96,7 +96,7 @@ def test_location_and_goal_can_be_chosen_for_an_episode():
 
 
 @pytest.mark.parametrize("kwargs", [{"goal": "random"}, {}])
-def test_random_goals_lie_around_free_cells(kwargs):
+def test_random_goals_are_near_free_cells(kwargs):
     env = large(**kwargs)
     options = None if kwargs else {"goal": "random"}
     goals = np.array([env.reset(seed=seed, options=options)[1]["goal"] for seed in range(50)])
@@ -109,12 +109,12 @@ def test_random_goals_lie_around_free_cells(kwargs):
     ("options", "message"),
     [
         ({"loction": (1, 1)}, "did you mean location"),
-        ({"location": (0, 0)}, "lies in a wall"),
+        ({"location": (0, 0)}, "is in a wall"),
         ({"goal": (99, 1)}, "outside the maze"),
         ({"goal": "rndom"}, "did you mean random"),
         ({"goal": (1, 2, 3)}, "shape"),
-        ({"location": (1, float("nan"))}, "not finite"),
-        ({"location": "here"}, "must be numbers"),
+        ({"location": (1, float("nan"))}, "must have finite numbers"),
+        ({"location": "here"}, "must be an array of numbers"),
     ],
 )
 def test_a_wrong_reset_option_is_an_input_error(options, message):
@@ -129,17 +129,17 @@ def test_wrong_arguments_are_input_errors(kwargs):
 
 
 @pytest.mark.parametrize("action", [np.full(2, np.nan), np.zeros(3), "up"])
-def test_an_action_that_is_no_two_finite_numbers_is_an_input_error(action):
+def test_an_action_must_be_two_finite_numbers(action):
     with pytest.raises(InputError, match="action"):
         large().unwrapped.step(action)
 
 
-def test_before_the_first_reset_a_step_is_refused():
+def test_a_step_before_the_first_reset_is_an_error():
     with pytest.raises(gym.error.ResetNeeded):
         gym.make("maze2d-umaze-v1").unwrapped.step(np.zeros(2))
 
 
-def test_a_maze_of_the_users_own_is_made_from_text():
+def test_a_users_own_maze_is_made_from_text():
     env = gym.make("maze2d-v1", layout="######\n#OOOG#\n######", max_episode_steps=20)
     _, info = env.reset(seed=0)
     assert info["goal"].tolist() == [1.0, 4.0] and env.spec.max_episode_steps == 20
@@ -165,7 +165,7 @@ def test_an_environment_can_be_copied_in_mid_episode():
     assert (env.step(action)[0] == twin.step(action)[0]).all()
 
 
-def test_a_picture_shows_the_way_since_the_reset():
+def test_a_picture_shows_the_path_since_the_reset():
     env = large(render_mode="rgb_array")
     before = env.render()
     for _ in range(10):

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from dfplan.envs.errors import InputError
-from dfplan.envs.scores import REFERENCE_SCORES, episode_scores, normalized_score
+from dfplan.envs.scores import REFERENCE_SCORES, normalize_score, score_episodes
+from dfplan.ground.errors import InputError
 
 REWARDS = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]], dtype=np.float64)
 
 
 def test_the_references_are_zero_and_one_hundred():
     for maze in ("umaze", "medium", "large"):
-        np.testing.assert_allclose(normalized_score(maze, np.array(REFERENCE_SCORES[maze])), [0.0, 100.0])
+        np.testing.assert_allclose(normalize_score(maze, np.array(REFERENCE_SCORES[maze])), [0.0, 100.0])
 
 
 def test_published_references_of_the_three_mazes():
@@ -18,7 +18,7 @@ def test_published_references_of_the_three_mazes():
 
 
 def test_scores_of_three_short_episodes_by_hand():
-    scores = episode_scores("maze2d-large-v1", REWARDS)
+    scores = score_episodes("maze2d-large-v1", REWARDS)
     span = 273.99 - 6.7
     np.testing.assert_allclose(scores["return"], [1, 0, 4])
     np.testing.assert_allclose(scores["normalized"], [100 * (r - 6.7) / span for r in (1, 0, 4)])
@@ -28,13 +28,13 @@ def test_scores_of_three_short_episodes_by_hand():
 
 
 def test_a_maze_without_references_has_no_normalized_score():
-    scores = episode_scores(None, REWARDS)
+    scores = score_episodes(None, REWARDS)
     assert np.isnan(scores["normalized"]).all() and np.isnan(scores["normalized_if_stay"]).all()
     np.testing.assert_allclose(scores["return"], [1, 0, 4])
 
 
 def test_unknown_mazes_and_dense_rewards_are_input_errors():
     with pytest.raises(InputError, match="did you mean"):
-        normalized_score("maze2d-larg", np.zeros(1))
+        normalize_score("maze2d-larg", np.zeros(1))
     with pytest.raises(InputError, match="sparse"):
-        episode_scores("large", np.full((1, 2), 0.5))
+        score_episodes("large", np.full((1, 2), 0.5))

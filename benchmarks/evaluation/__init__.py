@@ -1,0 +1,1 @@
+"""Runs agents in episodes, and computes their scores and times with intervals."""

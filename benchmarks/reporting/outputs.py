@@ -1,0 +1,81 @@
+"""Writes the files of a run: ``results.json``, ``episodes.csv``, ``report.md`` and ``paths.png``."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfplan.benchmarks.evaluation.episodes import Evaluation, draw_episode_seeds
+from dfplan.benchmarks.evaluation.estimates import SCORES, count_steps_to_arrival, estimate_by_seed, estimate_scores
+from dfplan.benchmarks.evaluation.machine import find_versions
+from dfplan.benchmarks.evaluation.statistics import Estimate, bootstrap, compute_quantiles, make_json_safe
+from dfplan.benchmarks.reporting.figures import draw_executed_paths, save_figure
+from dfplan.benchmarks.reporting.report import format_report
+from dfplan.benchmarks.reporting.run_folder import RunFolder
+from dfplan.envs.layouts import LAYOUTS, parse_maze_name
+
+FORMAT = 1  # of results.json; increased when programs that read the old format would misread the new one
+
+
+def write_results(
+    folder: RunFolder, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
+) -> None:
+    """Write the four files; files of an earlier run are replaced when all new files are complete."""
+    layout = LAYOUTS[parse_maze_name(next(iter(evaluations.values())).conditions.env_id)]
+    with folder.replace_files(collect_results(evaluations, configs)) as unfinished:
+        (unfinished / "report.md").write_text(format_report(evaluations, configs, command), encoding="utf-8")
+        _write_episodes(unfinished / "episodes.csv", evaluations)
+        save_figure(draw_executed_paths(layout, evaluations), unfinished / "paths.png")
+
+
+def collect_results(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the contents of ``results.json``.
+
+    Numbers that do not exist, such as the planning time of an agent without plans, are null. ``first_reach`` has the
+    mean, as all scores, and also the median, which tables show. All estimates are over the episodes of all seeds; if
+    there are several seeds, ``normalized`` also has one estimate per seed.
+    """
+    conditions = next(iter(evaluations.values())).conditions
+    contents = {
+        "format": FORMAT,
+        "env_id": conditions.env_id,
+        "episodes": conditions.episodes,
+        "seed": conditions.seed,
+        "seeds": conditions.seeds,
+        "goal": conditions.goal,
+        "versions": find_versions(),
+        "agents": {agent: _collect_agent_results(evaluations[agent], configs[agent]) for agent in evaluations},
+    }
+    return make_json_safe(contents)
+
+
+def _collect_agent_results(evaluation: Evaluation, config: dict[str, Any]) -> dict[str, Any]:
+    shown = estimate_scores(evaluation)
+    means = {name: shown[name] for name in SCORES[:-1]} | {"first_reach": bootstrap(count_steps_to_arrival(evaluation))}
+    summary: dict[str, Any] = {name: _convert_estimate(estimate) for name, estimate in means.items()}
+    if evaluation.conditions.seeds > 1:
+        by_seed = estimate_by_seed(evaluation).items()
+        summary["normalized"]["by_seed"] = {seed: _convert_estimate(estimate) for seed, estimate in by_seed}
+    median = shown["first_reach"]
+    summary["first_reach"] |= {"median": median.value, "median_ci95": [median.low, median.high]}
+    summary |= {name: compute_quantiles(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
+    return summary | {"config": config}
+
+
+def _convert_estimate(estimate: Estimate) -> dict[str, Any]:
+    return {"mean": estimate.value, "ci95": [estimate.low, estimate.high]}
+
+
+def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        places = ("start_x", "start_y", "goal_x", "goal_y")
+        writer.writerow(["agent", "seed", "episode", "env_seed", "agent_seed", *places, *SCORES])
+        for agent, evaluation in evaluations.items():
+            paths, goals = evaluation.paths, evaluation.goals
+            for row, (seed, episode) in enumerate(evaluation.conditions.cases):
+                values = [float(evaluation.scores[name][row]) for name in SCORES]
+                positions = (f"{value:.6f}" for value in (*paths[row, 0], *goals[row]))
+                cells = ["" if np.isnan(value) else repr(value) for value in values]
+                writer.writerow([agent, seed, episode, *draw_episode_seeds(seed, episode), *positions, *cells])

@@ -1,0 +1,133 @@
+"""The model card of a checkpoint: the command that trained it, its scores and its recipe."""
+
+import hashlib
+import json
+import os
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dfplan.agents.planner import DFPlanner
+from dfplan.agents.planner_config import PlannerConfig
+from dfplan.agents.presets import DIFFUSER, GOAL_TOKEN, POLICY, TEACHER_FORCING, config_for
+from dfplan.benchmarks.evaluation.episodes import Conditions, Evaluation, evaluate
+from dfplan.benchmarks.evaluation.machine import find_processor, find_versions
+from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
+from dfplan.benchmarks.reporting.report import INTERVALS, format_scores_table
+from dfplan.config import ModelConfig, Recipe
+from dfplan.envs.layouts import parse_maze_name
+from dfplan.ground.files import replace_file
+from dfplan.model.diffusion_forcing import DiffusionForcing
+from dfplan.recipes import RECIPES, RECORDED_RECIPES
+
+CARD_NAME = "README.md"
+# Level sampler -> names and settings of the agents for models trained with it. Other models have the default agents.
+EVALUATED = {"teacher_forcing": {"teacher-forcing": TEACHER_FORCING}, "full_sequence": {"diffuser": DIFFUSER}}
+DEFAULT_EVALUATED = {"planner": {}, "planner-goal-token": GOAL_TOKEN, "policy": POLICY}
+
+
+def write_card(
+    path: Path, recipe: Recipe, model: DiffusionForcing, conditions: Conditions, run: str, timed: bool = True
+) -> None:
+    """Evaluate a trained model with its agents (``choose_agents``), and write its card.
+
+    Args:
+        path: file of the card.
+        recipe: recipe of the model.
+        model: the trained model.
+        conditions: environment, seeds and number of the episodes.
+        run: folder of the run, for the command in the card.
+        timed: whether to measure the duration of plans.
+
+    Raises:
+        InputError: if the card cannot be written.
+    """
+    demonstrations = recipe.training.demonstrations
+    plans: dict[str, PlannerConfig] = {}
+    for name, settings in choose_agents(recipe).items():
+        config = config_for(model, demonstrations, **settings)
+        if config not in plans.values():
+            plans[name] = config
+    evaluations = {name: evaluate(DFPlanner(model, plan), conditions, name, timed) for name, plan in plans.items()}
+    configs = {name: plan.settings | {"demonstrations": demonstrations} for name, plan in plans.items()}
+    card = format_card(recipe, evaluations, configs, format_training_command(recipe, run))
+    with replace_file(path) as unfinished:
+        unfinished.write_text(card + seal(card), encoding="utf-8")
+
+
+def seal(card: str) -> str:
+    """Return the last line of a card, a comment in Markdown, by which ``is_untouched`` finds changes of the card."""
+    return f"\n<!-- sha256 of the text above: {hashlib.sha256(card.encode()).hexdigest()} -->\n"
+
+
+def is_untouched(path: Path) -> bool:
+    """Return whether a card is unchanged since ``write_card`` wrote it."""
+    text = path.read_text(encoding="utf-8")
+    card = text[: text.rfind("\n<!-- sha256")]
+    return text == card + seal(card)
+
+
+def choose_agents(recipe: Recipe) -> dict[str, dict]:
+    """Return the names and settings of the agents with which models of a recipe are evaluated."""
+    return EVALUATED.get(recipe.training.level_sampler, DEFAULT_EVALUATED)
+
+
+def format_training_command(recipe: Recipe, run: str) -> str:
+    """Return the command that trains a model by the recipe, in the folder ``run``."""
+    maze = parse_maze_name(recipe.env_id)
+    words = ["dfplan-train", f"maze2d-{maze}", "--output", run]
+    own = RECIPES[maze]
+    if recipe.training.demonstrations == "recorded":
+        own = RECORDED_RECIPES[maze]
+        words += ["--demonstrations", "recorded"]
+    if name_backbone(recipe.model) != name_backbone(own.model):
+        words += ["--backbone", name_backbone(recipe.model)]
+    default = asdict(own.training)
+    for name, value in asdict(recipe.training).items():
+        if value not in (default[name], None):
+            words += [format_option(name), str(value)]
+    return shlex.join(words)
+
+
+def name_backbone(model: ModelConfig) -> str:
+    """Return the value of the option ``--backbone`` for a model."""
+    if model.backbone == "rnn":
+        return "rnn"
+    return "causal_transformer" if model.causal else "transformer"
+
+
+def format_option(name: str) -> str:
+    """Return the command line option of a setting, e.g. ``--batch-size`` for ``batch_size``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def format_card(
+    recipe: Recipe, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
+) -> str:
+    """Return the card in Markdown; ``evaluations`` and ``configs`` have one entry for each agent."""
+    conditions = next(iter(evaluations.values())).conditions
+    training = recipe.training
+    source = f"generated, seed {training.seed}" if training.dataset == "generate" else training.dataset
+    versions = ", ".join(f"{name} {number}" for name, number in find_versions().items())
+    return f"""\
+# Diffusion Forcing on {conditions.env_id}
+
+Trained by `{command}`:
+{training.steps} updates of {training.batch_size} windows of {recipe.model.horizon} steps,
+from {training.rows or "all"} rows ({source}).
+Versions: {versions}; {find_processor()}, {os.cpu_count()} cores;
+{describe_commit()}, training code {digest_training_code()}.
+
+## Scores
+
+{conditions.episodes} episodes, seed {conditions.seed}, {conditions.goal} goal. {INTERVALS}
+
+{format_scores_table(evaluations, configs)}
+
+## Recipe
+
+```json
+{json.dumps(asdict(recipe), indent=2)}
+```
+"""

@@ -1,0 +1,1 @@
+"""Recordings: their segments, training windows, faster re-executions, and the cost to go estimated from them."""

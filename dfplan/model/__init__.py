@@ -1,0 +1,1 @@
+"""The Diffusion Forcing model: tokens, noise levels, loss, and the networks (backbones)."""

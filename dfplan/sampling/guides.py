@@ -1,0 +1,209 @@
+"""Guides: functions that score plans, as log c (§3.4, App. B.5).
+
+A guide scores a batch of plans in environment units, one score per plan, so the strength of guidance does not depend on
+the batch size. A score is a sum over the plan's steps. The sampler divides it by the steps per token, so a token is
+pulled equally hard in plans of any length and with tokens of any size.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from dfplan.data.cost_to_go import CostField
+from dfplan.data.trajectories import Trajectories
+from dfplan.ground.errors import InputError
+
+Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
+
+SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance saturates
+# Steps at full speed. The pull to stay at the goal grows with the distance up to here, and fades beyond. A pull that is
+# strong near the goal makes an agent at rest swing; a pull that reaches farther leads through walls.
+HOLD_REACH = 10.0
+
+
+@dataclass(frozen=True)
+class WayPoint:
+    """A point that plans pass before they go to their goal, together with the guide ``cost_to_go``.
+
+    Attributes:
+        point: in the first channels of the observation, environment units.
+        radius: distance within which the point counts as passed, environment units.
+    """
+
+    point: tuple[float, ...]
+    radius: float = 0.5
+
+    def __post_init__(self):
+        if not self.radius > 0:
+            raise InputError(f"the radius of a way point must be above 0, not {self.radius}.")
+
+    def is_near(self, observations: Float[Tensor, "batch step observation"]) -> Bool[Tensor, "batch step"]:
+        """Return which observations lie within the radius."""
+        return _distances(observations, torch.tensor([self.point], dtype=torch.float32)) < self.radius
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of the way that ends at a way point.
+
+    Attributes:
+        way_point: at its end.
+        field: the cost to go to the way point, for each plan of a batch.
+        onward: the cost from there on to the goal, by all later way points, in steps.
+        is_over: which plans' agents have passed the way point.
+    """
+
+    way_point: WayPoint
+    field: CostField
+    onward: Float[Tensor, " batch"]
+    is_over: Bool[Tensor, " batch"]
+
+
+def cost_to_go(field: CostField, legs: Sequence[Leg] = ()) -> Guide:
+    """Return the guide −Σ_t [V(p_t) + hold(p_t)], which leads to the goal and keeps plans there.
+
+    V is the cost-to-go in steps, so the score does not depend on the units of the world. Near the goal V is nearly
+    flat; there hold = 2 r tanh(d / r) keeps the plan in place, with r = ``HOLD_REACH`` and the straight distance d to
+    the goal, smoothed to √(d² + r²) − r.
+
+    With ``legs``, V is the cost of the way through their way points. A step of a plan belongs to the first leg that
+    neither the agent nor an earlier step of the plan has finished.
+    """
+    channels = field.goals.shape[-1]
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        positions = plan.observations[..., :channels]
+        costs = _held(field, positions)
+        is_over = torch.ones_like(costs, dtype=torch.bool)
+        for leg, over in zip(legs, _legs_over(plan, legs)):
+            costs = torch.where(is_over & ~over, _held(leg.field, positions) + leg.onward[:, None], costs)
+            is_over = over
+        return -costs.sum(dim=1)
+
+    return score
+
+
+def _held(field: CostField, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
+    """Return V + hold of each position."""
+    offset = (positions - field.goals[:, None]) / field.stride
+    distance = (offset.square().sum(dim=-1) + HOLD_REACH**2).sqrt() - HOLD_REACH
+    return field(positions) + 2 * HOLD_REACH * torch.tanh(distance / HOLD_REACH)
+
+
+def _legs_over(plan: Trajectories, legs: Sequence[Leg]) -> Iterator[Bool[Tensor, "batch step"]]:
+    """Yield for each leg, in order, at which steps of the plan it is finished."""
+    is_over = torch.ones(plan.rewards.shape, dtype=torch.bool, device=plan.rewards.device)
+    for leg in legs:
+        passed = is_over & leg.way_point.is_near(plan.observations)
+        is_over = leg.is_over[:, None] | (passed.int().cummax(dim=1).values > 0)
+        yield is_over
+
+
+def goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
+    """Return the guide −Σ_t ‖p_t − g‖, which rewards plans that are near the goal early (Eq. B.5)."""
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        return -_distances(plan.observations, goal).sum(dim=1)
+
+    return score
+
+
+def squashed_goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
+    """Return the guide −Σ_t 2·tanh(‖p_t − g‖ / 2), whose pull fades far from the goal.
+
+    The plain distance pulls a far step as hard as a near one, even through walls; this one leaves the way from far away
+    to the model.
+    """
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        return -(SQUASH_DISTANCE * torch.tanh(_distances(plan.observations, goal) / SQUASH_DISTANCE)).sum(dim=1)
+
+    return score
+
+
+def predicted_return(discount: float = 1.0, weight: float = 1.0) -> Guide:
+    """Return the guide weight · Σ_t discount^t · r_t, the return that the plan itself predicts."""
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        steps = torch.arange(plan.rewards.shape[1], device=plan.rewards.device)
+        return weight * (plan.rewards * discount**steps).sum(dim=1)
+
+    return score
+
+
+@dataclass(frozen=True)
+class KeepOut:
+    """A guide that subtracts each step's depth inside a disc, in units of the radius, times ``weight``.
+
+    Together with the guide ``cost_to_go`` (``dfplan.agents.goal_guides``) the costs are those of ways around the disc:
+    landmarks inside it, and edges that cross it, are removed from the graph.
+
+    Attributes:
+        centre: in the first channels of the observation, environment units.
+        radius: environment units.
+        weight: score per radius of depth and step.
+    """
+
+    centre: tuple[float, ...]
+    radius: float
+    weight: float = 1.0
+
+    def __post_init__(self):
+        if not self.radius > 0:
+            raise InputError(f"the radius of a disc to keep out of must be above 0, not {self.radius}.")
+
+    def __call__(self, plan: Trajectories) -> Float[Tensor, " batch"]:
+        """Return the score of each plan."""
+        return -self.weight * (1 - self._distances(plan.observations) / self.radius).clamp_min(0).sum(dim=1)
+
+    def holds(self, positions: Float[Tensor, "landmark goal"]) -> Bool[Tensor, " landmark"]:
+        """Return which positions lie inside the disc."""
+        return self._distances(positions[None])[0] < self.radius
+
+    def crosses(self, start: Float[Tensor, "edge goal"], stop: Float[Tensor, "edge goal"]) -> Bool[Tensor, " edge"]:
+        """Return which straight lines from a start to a stop enter the disc."""
+        size = len(self.centre)
+        start, stop, centre = start[:, :size], stop[:, :size], torch.tensor(self.centre, dtype=start.dtype)
+        along, to_centre = stop - start, centre - start
+        share = (to_centre * along).sum(dim=1) / along.square().sum(dim=1).clamp_min(torch.finfo(start.dtype).tiny)
+        nearest = start + share.clamp(0, 1)[:, None] * along
+        return (nearest - centre).norm(dim=1) < self.radius
+
+    def _distances(self, observations: Float[Tensor, "batch step observation"]) -> Float[Tensor, "batch step"]:
+        return _distances(observations, torch.tensor([self.centre], dtype=torch.float32))
+
+
+def speed_limit(speed: float, channels: slice, weight: float = 1.0) -> Guide:
+    """Return a guide that subtracts each step's speed above a limit, times ``weight``.
+
+    Args:
+        speed: in the units of the observation.
+        channels: of the observation that are the velocity: ``slice(2, 4)`` in the mazes.
+        weight: score per unit of speed above the limit and step.
+    """
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        velocity = plan.observations[..., channels]
+        return -weight * ((velocity.square().sum(dim=-1) + 1e-8).sqrt() - speed).clamp_min(0).sum(dim=1)
+
+    return score
+
+
+def add_guides(*guides: Guide) -> Guide:
+    """Return the guide that adds up the scores of ``guides``."""
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        return sum((guide(plan) for guide in guides[1:]), guides[0](plan))
+
+    return score
+
+
+def _distances(
+    observations: Float[Tensor, "batch step observation"], point: Float[Tensor, "batch_or_1 position"]
+) -> Float[Tensor, "batch step"]:
+    """Return the distance of each position to a point; its gradient at distance 0 is 0."""
+    offset = observations[..., : point.shape[-1]] - point[:, None].to(observations)
+    return (offset.square().sum(dim=-1) + 1e-8).sqrt()

@@ -1,0 +1,1 @@
+"""Training and checkpoints. ``python -m dfplan.training`` runs the command ``dfplan-train``."""
