@@ -512,3 +512,22 @@ def test_each_plan_is_guided_by_its_own_scale_as_it_would_be_alone(tiny_model, n
     unguided = sample(tiny_model, sequence(tokens, matrix), [])
     torch.testing.assert_close(together[0], unguided[0], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together[1:], unguided[1:], rtol=1e-2, atol=1e-2)
+
+
+def test_a_stepwise_guide_scores_all_futures_at_once_with_the_gradient_that_it_gives_one_by_one(tiny_model):
+    tokens, matrix = first_row(tiny_model)
+    levels, shown = matrix[3], []
+    at_once = goal_distance(torch.tensor([[1.0, 2.0], [5.0, 5.0]]))
+
+    def one_by_one(plan):
+        shown.append(plan.rewards.shape)
+        return at_once(plan)
+
+    together, apart = (
+        guidance_gradient(
+            tiny_model, *foreseen(tiny_model, tokens, levels), levels, Guidance(guide, num_futures=3), generators(2)
+        )
+        for guide in (at_once, one_by_one)
+    )
+    assert torch.equal(together, apart) and together.any()
+    assert shown == [(2, 8)] * 4  # three futures and the plan itself

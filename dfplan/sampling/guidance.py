@@ -15,7 +15,7 @@ from dfplan.model.backbones import Memory
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.model.noise import add_noise, ddim_step, draw_noise
 from dfplan.model.tokens import FIRST_PLANNED
-from dfplan.sampling.guides import Guide
+from dfplan.sampling.guides import Guide, StepwiseGuide
 from dfplan.sampling.prediction import predict
 from dfplan.sampling.sequence import Sequence
 
@@ -181,11 +181,14 @@ def score_plans(
 ) -> Float[Tensor, ""]:
     """Return the sum of log c over all copies of all plans: the guide's scores divided by the steps per token.
 
-    The guide has one goal per plan, so it scores one copy of every plan at a time.
+    A guide has one goal per plan. A ``StepwiseGuide`` scores all copies of a plan as one long plan; any other guide
+    scores one copy of every plan at a time.
     """
     guide = guidance.guide
     if guide is None:
         raise ValueError("plans cannot be scored, because there is no guide")
+    if isinstance(guide, StepwiseGuide):
+        return guide(model.codec.decode(x0[:, :, planned].flatten(1, 2))).sum() / model.config.frame_stack
     plans = model.codec.decode(x0[:, :, planned].flatten(0, 1))
     parts = (plans.observations, plans.actions, plans.rewards)
     copies = zip(*(part.unflatten(0, x0.shape[:2]).unbind(dim=1) for part in parts))

@@ -25,6 +25,23 @@ HOLD_REACH = 10.0
 
 
 @dataclass(frozen=True)
+class StepwiseGuide:
+    """A guide that adds up scores of single steps, none of which depends on another step.
+
+    Several plans for one goal may therefore be scored as one long plan. Monte-Carlo guidance scores its futures so.
+
+    Attributes:
+        score_steps: returns the score of each step of each plan.
+    """
+
+    score_steps: Callable[[Trajectories], Float[Tensor, "batch step"]]
+
+    def __call__(self, plan: Trajectories) -> Float[Tensor, " batch"]:
+        """Return the score of each plan."""
+        return self.score_steps(plan).sum(dim=1)
+
+
+@dataclass(frozen=True)
 class WayPoint:
     """A point that plans pass before they go to their goal, together with the guide ``cost_to_go``.
 
@@ -73,6 +90,8 @@ def cost_to_go(field: CostField, legs: Sequence[Leg] = ()) -> Guide:
     neither the agent nor an earlier step of the plan has finished.
     """
     channels = field.goals.shape[-1]
+    if not legs:
+        return StepwiseGuide(lambda plan: -_held(field, plan.observations[..., :channels]))
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
         positions = plan.observations[..., :channels]
@@ -104,11 +123,7 @@ def _legs_over(plan: Trajectories, legs: Sequence[Leg]) -> Iterator[Bool[Tensor,
 
 def goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
     """Return the guide −Σ_t ‖p_t − g‖, which rewards plans that are near the goal early (Eq. B.5)."""
-
-    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -_distances(plan.observations, goal).sum(dim=1)
-
-    return score
+    return StepwiseGuide(lambda plan: -_distances(plan.observations, goal))
 
 
 def squashed_goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
@@ -117,11 +132,9 @@ def squashed_goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
     The plain distance pulls a far step as hard as a near one, even through walls; this one leaves the way from far away
     to the model.
     """
-
-    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        return -(SQUASH_DISTANCE * torch.tanh(_distances(plan.observations, goal) / SQUASH_DISTANCE)).sum(dim=1)
-
-    return score
+    return StepwiseGuide(
+        lambda plan: -SQUASH_DISTANCE * torch.tanh(_distances(plan.observations, goal) / SQUASH_DISTANCE)
+    )
 
 
 def predicted_return(discount: float = 1.0, weight: float = 1.0) -> Guide:
