@@ -224,6 +224,14 @@ def test_paths_can_avoid_edges_and_positions_that_are_cut_off_are_found():
     assert not known.solve_for(at(47.5)).is_cut_off(torch.tensor([[12.0]])).any()
 
 
+def test_a_position_is_not_cut_off_if_only_the_landmark_nearest_to_it_is_lost():
+    known = corridor(1, -1)
+    field = known.solve_for(at(47.5))
+    there, one_lost = known.landmarks[4:5], (torch.arange(10) == 4)[None]
+    assert not replace(field, is_lost=one_lost).is_cut_off(there).any()
+    assert replace(field, is_lost=torch.ones_like(one_lost)).is_cut_off(there).all()
+
+
 def test_a_landmark_to_which_the_agent_may_be_thrown_cannot_be_excluded():
     thrown = chain(4, [(0, 1), (1, 2), (1, 3)], [0, 0, 0.5])
     nothing = torch.zeros(3, dtype=torch.bool)

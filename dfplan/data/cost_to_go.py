@@ -337,9 +337,14 @@ class CostField:
     is_lost: Bool[Tensor, "batch landmark"]
 
     def is_cut_off(self, positions: Float[Tensor, "batch goal"]) -> Bool[Tensor, " batch"]:
-        """Return whether the landmark nearest to each position has no recorded path to the goal."""
-        _, nearest = self.graph.find_nearest(positions / self.stride, 1)
-        return self.is_lost.gather(1, nearest)[:, 0]
+        """Return whether no landmark near each position has a recorded path to the goal.
+
+        These are the landmarks at most one cell farther away than the nearest one. A single landmark may be lost because
+        the recording was rarely there.
+        """
+        distances, nearest = self.graph.find_nearest(positions / self.stride, NEIGHBOURS)
+        is_far = distances > distances[:, :1] + CELL
+        return (self.is_lost.gather(1, nearest) | is_far).all(dim=1)
 
     def __call__(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
         """Return the cost to go from each position (environment units), in steps. It is differentiable.
