@@ -339,8 +339,8 @@ class CostField:
     def is_cut_off(self, positions: Float[Tensor, "batch goal"]) -> Bool[Tensor, " batch"]:
         """Return whether no landmark near each position has a recorded path to the goal.
 
-        These are the landmarks at most one cell farther away than the nearest one. A single landmark may be lost because
-        the recording was rarely there.
+        These are the landmarks at most one cell farther away than the nearest one. A single landmark may be lost
+        because the recording was rarely there.
         """
         distances, nearest = self.graph.find_nearest(positions / self.stride, NEIGHBOURS)
         is_far = distances > distances[:, :1] + CELL
