@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 120  # seconds; a few are enough, unless the processes wait for each other for ever
+TIMEOUT = 300  # seconds; half a minute is enough on an idle machine, and processes that wait for ever must end
 
 
 def torchrun(*command, **variables) -> subprocess.CompletedProcess:
