@@ -16,6 +16,7 @@ from dfplan.data.trajectories import Trajectories
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.sampling.guides import Guide
+from dfplan.task import Task, index_channels
 
 Goals = Float[np.ndarray, "plan goal"] | None
 Scores = Float[np.ndarray, " plan"]
@@ -29,16 +30,17 @@ def score_arrival(plan: Plan, goal: Goals, guide: Guide | None, model: Diffusion
     Raises:
         InputError: if there is no goal.
     """
-    return -_goal_distance(plan, goal).mean(axis=1)
+    return -_goal_distance(plan, goal, model.config.task).mean(axis=1)
 
 
 def score_consistency(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
     """Return minus the mean distance between each planned position and the one that its planned velocity leads to.
 
-    Like the controllers, it takes the first half of an observation as a position and the second half as its velocity.
-    The agent is not told the seconds between two steps, so they are fitted to the plan by least squares.
+    The task names the channels of positions and velocities. The agent is not told the seconds between two steps, so
+    they are fitted to the plan by least squares.
     """
-    moved, velocity = _moves(plan), np.split(plan.observations, 2, axis=-1)[1]
+    task = model.config.task
+    moved, velocity = _moves(plan, task), plan.observations[..., index_channels(task.velocity)]
     seconds = _sum(moved * velocity) / np.maximum(_sum(velocity * velocity), np.finfo(np.float32).tiny)
     return -np.linalg.norm(moved - seconds[:, None, None] * velocity, axis=-1).mean(axis=1)
 
@@ -49,7 +51,8 @@ def score_shortness(plan: Plan, goal: Goals, guide: Guide | None, model: Diffusi
     Raises:
         InputError: if there is no goal.
     """
-    return -np.linalg.norm(_moves(plan), axis=-1).sum(axis=1) - _goal_distance(plan, goal)[:, -1]
+    task = model.config.task
+    return -np.linalg.norm(_moves(plan, task), axis=-1).sum(axis=1) - _goal_distance(plan, goal, task)[:, -1]
 
 
 def score_by_guide(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
@@ -66,9 +69,14 @@ def score_by_guide(plan: Plan, goal: Goals, guide: Guide | None, model: Diffusio
     scores = guide(planned) / planned.rewards.shape[1]
     if model.cost_to_go is not None:
         start = torch.as_tensor(plan.start, dtype=torch.float32, device=device)
-        path = torch.cat([start[:, None], planned.observations], dim=1)[..., : model.config.goal_dim]
+        path = torch.cat([start[:, None], planned.observations], dim=1)[..., index_channels(model.config.task.goal)]
         scores = scores - model.cost_to_go.measure_implausibility(path)
     return scores.cpu().numpy()
+
+
+def score_return(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
+    """Return the predicted return of each plan."""
+    return plan.rewards.sum(axis=1)
 
 
 SELECTIONS: dict[str, Callable[[Plan, Goals, Guide | None, DiffusionForcing], Scores]] = {
@@ -76,13 +84,24 @@ SELECTIONS: dict[str, Callable[[Plan, Goals, Guide | None, DiffusionForcing], Sc
     "consistency": score_consistency,
     "shortness": score_shortness,
     "guide": score_by_guide,
+    "return": score_return,
 }
+MOTION_SELECTIONS = ("consistency", "shortness")  # they need a task that names positions and velocities
+GOAL_SELECTIONS = ("arrival", "shortness")  # they need a task with a goal
 
-MOTION_SELECTIONS = ("consistency", "shortness")  # they take the first half of an observation as a position
+
+def default_selection(task: Task) -> str:
+    """Return the name of the selection that suits a task."""
+    return "consistency" if task.has_motion else "return"
 
 
 def choose_best(
-    plan: Plan, goal: Goals, candidates: int, selection: str, guide: Guide | None, model: DiffusionForcing
+    plan: Plan,
+    goal: Goals,
+    candidates: int,
+    selection: str | Callable[[Plan], Scores] | None,
+    guide: Guide | None,
+    model: DiffusionForcing,
 ) -> Plan:
     """Return the best plan of each episode.
 
@@ -90,24 +109,41 @@ def choose_best(
         plan: all candidates; those of an episode stand next to each other in the batch.
         goal: of each candidate, environment units.
         candidates: number of plans per episode.
-        selection: a name in ``SELECTIONS``.
+        selection: a name in ``SELECTIONS``, a function of all candidates that returns one score for each, or None for
+            the selection that suits the task.
         guide: the guide that steered the plans.
         model: the model that made them.
+
+    Raises:
+        InputError: if a function returns scores of another shape, or scores that are not numbers.
     """
-    scores = SELECTIONS[selection](plan, goal, guide, model).reshape(-1, candidates)  # (episode, candidate)
+    if callable(selection):
+        scores = _check_scores(selection(plan), len(plan.rewards))
+    else:
+        scores = SELECTIONS[selection or default_selection(model.config.task)](plan, goal, guide, model)
+    scores = scores.reshape(-1, candidates)  # (episode, candidate)
     return plan.select(np.arange(len(scores)) * candidates + scores.argmax(axis=1))
 
 
-def _moves(plan: Plan) -> Float[np.ndarray, "plan step position"]:
+def _check_scores(scores: object, num_plans: int) -> Scores:
+    """Return what a user's function has computed, as an array."""
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (num_plans,) or np.isnan(array).any():
+        found = "holds NaN" if array.shape == (num_plans,) else f"has the shape {array.shape}"
+        raise InputError(f"the selection must return {num_plans} scores, one for each plan; its result {found}.")
+    return array
+
+
+def _moves(plan: Plan, task: Task) -> Float[np.ndarray, "plan step position"]:
     """Return the change of the position in each step, beginning at the present position."""
-    position = np.concatenate([plan.start[:, None], plan.observations], axis=1)
-    return np.diff(position[..., : position.shape[-1] // 2], axis=1)
+    observations = np.concatenate([plan.start[:, None], plan.observations], axis=1)
+    return np.diff(observations[..., index_channels(task.position)], axis=1)
 
 
-def _goal_distance(plan: Plan, goal: Goals) -> Float[np.ndarray, "plan step"]:
+def _goal_distance(plan: Plan, goal: Goals, task: Task) -> Float[np.ndarray, "plan step"]:
     if goal is None:
         raise InputError("choosing among candidates by their goal needs a goal: reset(goal=...).")
-    return np.linalg.norm(plan.observations[..., : goal.shape[-1]] - goal[:, None], axis=-1)
+    return np.linalg.norm(plan.observations[..., index_channels(task.goal)] - goal[:, None], axis=-1)
 
 
 def _sum(values: Float[np.ndarray, "plan step position"]) -> Scores:

@@ -6,9 +6,10 @@ from copy import copy
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dfplan.agents.controllers import CONTROLLERS, Hold, Observations
+from dfplan.agents.controllers import Hold, Observations, make_controller
 from dfplan.agents.planner_config import ExecutionSettings
 from dfplan.agents.plans import Plan
+from dfplan.task import Task
 
 Episodes = Int[np.ndarray, " episode"]
 
@@ -20,14 +21,16 @@ class Execution:
         plan: with a batch axis.
         settings: how to follow it.
         episodes: numbers of their episodes in the batch.
+        task: what the plans are for.
     """
 
-    def __init__(self, plan: Plan, settings: ExecutionSettings, episodes: Episodes):
-        self.plan, self.episodes, self.step = plan, episodes, 0
+    def __init__(self, plan: Plan, settings: ExecutionSettings, episodes: Episodes, task: Task):
+        self.plan, self.episodes, self.task, self.step = plan, episodes, task, 0
         self.replan_error = settings.replan_error
-        self.controller = CONTROLLERS[settings.controller](plan.observations, plan.actions, settings.pursuit_lookahead)
+        parts = plan.observations, plan.actions, task
+        self.controller = make_controller(settings.controller, *parts, settings.pursuit_lookahead)
         if settings.hold:
-            self.controller = Hold(self.controller, plan.observations)
+            self.controller = Hold(self.controller, plan.observations, task)
         self.num_steps = None  # the plan is followed to the end of the episode
         if settings.open_loop_horizon is not None:
             self.num_steps = min(settings.open_loop_horizon, plan.actions.shape[1])
@@ -49,7 +52,7 @@ class Execution:
         planned = min(self.step, self.plan.actions.shape[1] - 1)
         actions = self.controller.act(self._believed(observation, doubted))
         if doubted:
-            actions = np.clip(self.plan.actions[:, planned], -1, 1)
+            actions = self.task.clip(self.plan.actions[:, planned])
         self.step += 1
         return actions.astype(np.float32), self.plan.rewards[:, planned]
 
@@ -88,9 +91,14 @@ class Executions:
 
     def add(self, execution: Execution) -> None:
         """Follow new plans instead of the earlier plans of their episodes."""
-        for old in self.running:
-            old.keep(~np.isin(old.episodes, execution.episodes))
-        self.running = [*(old for old in self.running if len(old.episodes)), execution]
+        self.drop(execution.episodes)
+        self.running.append(execution)
+
+    def drop(self, episodes: Episodes | Sequence[int]) -> None:
+        """Follow the plans of some episodes no longer."""
+        for running in self.running:
+            running.keep(~np.isin(running.episodes, episodes))
+        self.running = [running for running in self.running if len(running.episodes)]
 
     def act(
         self, observations: Observations, doubted: bool

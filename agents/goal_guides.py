@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,10 +23,11 @@ from dfplan.sampling.guides import (
     goal_distance,
     squashed_goal_distance,
 )
+from dfplan.task import Task
 
 Goals = Float[Tensor, "batch goal"] | None
 Passed = Int[np.ndarray, " batch"]  # number of way points that each episode has passed, in their order
-GOAL_GUIDES: dict[str, Callable[[Float[Tensor, "batch goal"]], Guide]] = {
+GOAL_GUIDES: dict[str, Callable[[Float[Tensor, "batch goal"], Sequence[int]], Guide]] = {
     "goal_distance": goal_distance,
     "squashed_goal_distance": squashed_goal_distance,
 }
@@ -60,7 +62,7 @@ def make_guide(
     if chosen is None:
         return None
     check_guides(chosen, model)
-    given = list_guides(chosen)
+    task, given = model.config.task, place_guides(chosen, model.config.task)
     discs = [guide for guide in given if isinstance(guide, KeepOut)]
     if passed is None:
         passed = np.zeros(0 if goals is None else len(goals), dtype=np.int64)
@@ -69,12 +71,12 @@ def make_guide(
         if isinstance(guide, str) and goals is None:
             raise InputError(f"the guide {guide!r} needs a goal: reset(goal=...).")
         if guide == BY_COST and goals is not None:
-            leading, fields = _lead_along_cost(model, goals, discs, find_way_points(chosen), passed)
+            leading, fields = _lead_along_cost(model, goals, discs, find_way_points(given), passed)
             if starts is not None:
                 _warn_of_no_way(starts, fields)
             guides.append(leading)
         elif isinstance(guide, str) and goals is not None:
-            guides.append(GOAL_GUIDES[guide](goals))
+            guides.append(GOAL_GUIDES[guide](goals, task.goal))
         elif not isinstance(guide, WayPoint):
             guides.append(guide)
     return guides[0] if len(guides) == 1 else add_guides(*guides)
@@ -86,10 +88,10 @@ def find_way_points(chosen: object) -> list[WayPoint]:
 
 
 def count_passed(
-    chosen: object, observations: Float[np.ndarray, "batch observation"], passed: Passed | None
+    chosen: object, task: Task, observations: Float[np.ndarray, "batch observation"], passed: Passed | None
 ) -> Passed | None:
     """Return how many way points each episode has passed at its new observation; None without way points."""
-    points = find_way_points(chosen)
+    points = find_way_points(place_guides(chosen, task))
     if not points:
         return None
     passed = np.zeros(len(observations), dtype=np.int64) if passed is None else passed
@@ -104,8 +106,22 @@ def list_guides(chosen: object) -> Sequence:
     return chosen if isinstance(chosen, list | tuple) else (chosen,)
 
 
+def place_guides(chosen: object, task: Task) -> Sequence:
+    """Return the guides of a configuration as a sequence; discs and way points get the goal channels of the task."""
+    placed = []
+    for guide in list_guides(chosen):
+        if isinstance(guide, KeepOut | WayPoint) and not guide.channels:
+            numbers = guide.centre if isinstance(guide, KeepOut) else guide.point
+            guide = replace(guide, channels=task.goal[: len(numbers)])
+        placed.append(guide)
+    return placed
+
+
 def check_guides(chosen: object, model: DiffusionForcing) -> None:
     """Raise ``InputError`` if the guides of a configuration do not fit the model."""
+    for guide in list_guides(chosen):
+        if isinstance(guide, str) and not model.config.task.goal:
+            raise InputError(f"the guide {guide!r} leads to a goal, but this model's task has none.")
     if BY_COST not in list_guides(chosen):
         return
     if model.cost_to_go is None:
@@ -113,7 +129,7 @@ def check_guides(chosen: object, model: DiffusionForcing) -> None:
             "this checkpoint holds no cost to go; train it anew, or choose guide='goal_distance', or "
             "**dfplan.agents.presets.GOAL_TOKEN, which tells the model its goal instead."
         )
-    size = model.config.goal_dim
+    size = model.config.task.goal_dim
     for point in find_way_points(chosen):
         if len(point.point) != size:
             raise InputError(f"a way point of this model has {size} numbers, as its goals have, not {point.point}.")
@@ -143,7 +159,7 @@ def _lead_along_cost(
         is_over = torch.as_tensor(passed > number, device=goals.device)
         fields.insert(0, graph.solve_for(stops))
         legs.insert(0, Leg(point, fields[0], onward, is_over))
-    return cost_to_go(fields[-1], legs), fields
+    return cost_to_go(fields[-1], legs, model.config.task.goal), fields
 
 
 @lru_cache(maxsize=8)  # an agent plans around the same discs many times

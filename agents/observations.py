@@ -27,17 +27,19 @@ def check_array(value, size: int, name: str) -> Float[np.ndarray, "batch channel
 
 
 def unpack_observation(observation) -> tuple[object, object]:
-    """Return observation and goal, from the dictionary of a Gymnasium goal environment; otherwise the goal is None.
+    """Return observation and goal, from the dictionary of a Gymnasium goal environment.
+
+    The goal is None if there is no dictionary, or no ``desired_goal`` in it.
 
     Raises:
-        InputError: if the dictionary lacks one of them.
+        InputError: if the dictionary lacks ``observation``.
     """
     if not isinstance(observation, Mapping):
         return observation, None
-    missing = {"observation", "desired_goal"} - observation.keys()
-    if missing:
-        raise InputError(f"the observation's dictionary lacks {' and '.join(sorted(missing))}.")
-    return observation["observation"], observation["desired_goal"]
+    if "observation" not in observation:
+        keys = ", ".join(map(str, observation)) or "no key"
+        raise InputError(f"the observation's dictionary lacks 'observation'; it has {keys}.")
+    return observation["observation"], observation.get("desired_goal")
 
 
 def check_share(value, name: str) -> float:

@@ -1,6 +1,5 @@
 """The agent: one Diffusion Forcing model as policy and planner at once, in a receding-horizon loop (§3.4)."""
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from dfplan.agents.episode_states import EpisodeStates, Goals
 from dfplan.agents.execution import Episodes, Execution, Executions
 from dfplan.agents.goal_guides import check_guides, count_passed, make_guide
 from dfplan.agents.history import Belief, History, HistoryMemory
@@ -21,14 +20,15 @@ from dfplan.agents.planner_config import SETTINGS, PlannerConfig
 from dfplan.agents.planning import PlanRequest, make_plans, to_tensor
 from dfplan.agents.plans import Plan
 from dfplan.agents.presets import POLICY, config_for
-from dfplan.agents.seeds import Seeds, assign_seeds, copy_seeds
+from dfplan.agents.seeds import Episodes as Chosen
+from dfplan.agents.seeds import Seeds, check_episodes, copy_seeds
 from dfplan.ground.devices import find_device
 from dfplan.ground.errors import InputError, unknown_name
 from dfplan.model.diffusion_forcing import DiffusionForcing
+from dfplan.task import Task, index_channels
 from dfplan.training.checkpoint import FILE_NAME, find_checkpoint, load_checkpoint, save_checkpoint
 
 Observations = Float[np.ndarray, "batch observation"]
-Goals = Float[np.ndarray, "batch goal"] | None
 
 
 class DFPlanner:
@@ -79,6 +79,11 @@ class DFPlanner:
         save_checkpoint(path if path.suffix == ".safetensors" else path / FILE_NAME, self.model, self.info)
 
     @property
+    def task(self) -> Task:
+        """What the world is that the agent plans for."""
+        return self.model.config.task
+
+    @property
     def mode(self) -> str:
         """``planner`` or ``policy``; setting it drops the present plan.
 
@@ -99,31 +104,34 @@ class DFPlanner:
             self.config = replace(self.config, mode=mode)
         self._executions = Executions()
 
-    def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
-        """Begin an episode, or a batch of them.
+    def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None, episodes: Chosen = None) -> None:
+        """Begin an episode, or a batch of them, or some episodes of the present batch.
 
         Args:
-            goal: (goal,) or (batch, goal) in environment units; None plans without a goal, unless the observations
-                contain ``desired_goal``.
+            goal: (goal,) or (batch, goal) in environment units, or whole observations that hold the goal; None plans
+                without a goal, unless the observations contain ``desired_goal``.
             seed: one integer for each episode, or a single one from which episode i gets ``seed + i``.
             num_steps: length of the episodes in steps; plans do not reach beyond it.
+            episodes: numbers of the episodes of the batch that begin anew, or a mask over the batch; the others go on.
+                ``goal`` and ``seed`` are those of these episodes. None begins a new batch.
 
         Raises:
-            InputError: if the goal has another size than the model's goals, the history leaves no room for a plan, or
-                a setting needs other observations or another model.
+            InputError: if the goal has another size than the model's goals, the history leaves no room for a plan, a
+                setting needs other observations or another model, or episodes of a batch cannot begin anew.
         """
+        goals = self._check_goal(goal, "goal")
+        if episodes is not None:
+            self._restart(episodes, goals, seed, num_steps)
+            return
         model, history = self.model.config, self.config.observation.history
         self._check_motion()
         check_guides(self.config.guidance.guide, self.model)
         if history >= model.num_tokens:
             raise InputError(f"a history of {history} tokens leaves a model of {model.num_tokens} no room for a plan.")
-        self._goal = None if goal is None else check_array(goal, model.goal_dim, "goal")
-        self._seed = copy_seeds(seed)
-        self._streams: list[torch.Generator] | None = None  # one for each episode, from the first observation on
-        self._num_steps, self._step = num_steps, 0
+        self._begun = goals, copy_seeds(seed), num_steps  # until the first observation tells the size of the batch
+        self._episodes: EpisodeStates | None = None
         self._executions = Executions()
         self._history, self._memory = History(history, model.frame_stack), HistoryMemory()
-        self._passed: np.ndarray | None = None  # number of way points that each episode has passed
         self.plan_seconds: list[float] = []
 
     def act(self, observation, observation_level: float | int | None = None) -> Float[np.ndarray, "*batch action"]:
@@ -150,15 +158,18 @@ class DFPlanner:
             due = self._executions.find_due(observations, belief.doubted)
             if len(due):
                 began = time.perf_counter()
-                plan = make_plans(self.model, self.config, self._request_plans(observations, belief, due))
+                for num_tokens, planned in self._group_by_length(due):
+                    request = self._request_plans(observations, belief, planned, num_tokens)
+                    plan = make_plans(self.model, self.config, request)
+                    self._executions.add(Execution(plan, self.config.execution, planned, self.task))
                 self.plan_seconds = [*self.plan_seconds, time.perf_counter() - began]
-                self._executions.add(Execution(plan, self.config.execution, due))
             actions, rewards = self._executions.act(observations, belief.doubted)
             if not np.isfinite(actions).all():
                 controller = self.config.execution.controller
                 raise InputError(f"an action is not finite; choose another controller than {controller!r}.")
         self._history.record(observations, belief, actions, rewards)
-        self._step += 1
+        assert self._episodes is not None  # ``_observe`` has begun them
+        self._episodes = self._episodes.advance()
         return actions[0].copy() if single else actions.copy()
 
     def plan(
@@ -183,19 +194,46 @@ class DFPlanner:
         with self._undo():
             observations, single = self._observe(observation, belief)
             everybody = np.arange(len(observations))
-            request = self._request_plans(observations, belief, everybody, horizon, keep_rows)
+            num_tokens = int(self._count_tokens(everybody, horizon).max())  # all plans are equally long
+            request = self._request_plans(observations, belief, everybody, num_tokens, keep_rows)
             plan = make_plans(self.model, self.config, request)
         return plan.first() if single else plan
 
+    def _restart(self, episodes: Chosen, goals: Goals, seed: Seeds, num_steps: int | None) -> None:
+        """Begin some episodes of the batch anew. The others go on with their plans."""
+        if self.config.observation.history:
+            raise InputError("with a history the episodes of a batch begin together: call reset() without episodes.")
+        states = self._episodes
+        begun = check_episodes(episodes, None if states is None else states.batch)
+        if not begun:
+            return
+        assert states is not None  # ``check_episodes`` has found a batch
+        self._episodes = states.restart(begun, EpisodeStates.begin(len(begun), goals, copy_seeds(seed), num_steps))
+        self._executions.drop(begun)
+
     def _check_motion(self) -> None:
-        """Raise ``InputError`` if a setting needs observations of positions and velocities and the model has others."""
-        model, setting = self.model.config, self.config.motion_setting
-        if setting and model.observation_dim != 2 * model.action_dim:
+        """Raise ``InputError`` if a setting needs observations of positions and velocities and the task names none."""
+        setting = self.config.motion_setting
+        if setting and not self.task.has_motion:
             raise InputError(
-                f"{setting} takes an observation for a position and its velocity along the axes of the action, but "
-                f"this model has {model.observation_dim} channels of observation and {model.action_dim} of action; "
-                f"controller='diffused' executes the plan's own actions, whatever an observation is."
+                f"{setting} needs a task that names the positions and velocities in an observation, and this model's "
+                "names none; controller='diffused' executes the plan's own actions, whatever an observation is."
             )
+        setting = self.config.goal_setting
+        if setting and not self.task.goal:
+            raise InputError(f"{setting} needs a goal, and the task of this model has none.")
+
+    def _check_goal(self, goal: Any, name: str) -> Goals:
+        """Return goals in environment units, with a batch axis.
+
+        Raises:
+            InputError: if the task has no goal, or a goal has another size or holds numbers that are not finite.
+        """
+        if goal is None:
+            return None
+        if not self.task.goal:
+            raise InputError(f"the task of this model has no goal, so {name} cannot be given.")
+        return check_array(self.task.take_goal(goal), self.task.goal_dim, name)
 
     def _copy_state(self) -> dict[str, Any]:
         """Return what ``act`` and ``plan`` may change in the episode.
@@ -203,7 +241,7 @@ class DFPlanner:
         They assign new values to these attributes. Only executions are changed in place, so the agent goes on with a
         copy of them.
         """
-        names = ("_goal", "_streams", "_executions", "_memory", "_passed", "plan_seconds")
+        names = ("_episodes", "_executions", "_memory", "plan_seconds")
         state = {name: getattr(self, name) for name in names}
         self._executions = self._executions.copy()
         return state
@@ -232,8 +270,10 @@ class DFPlanner:
             return Belief(self.config.observation.observation_level)
         return Belief(check_share(observation_level, "observation_level"), inferred=True)
 
-    def _count_tokens(self, horizon: int | None = None) -> int:
-        """Return the tokens to plan: one for a policy, at most those beside the history and in the rest of the episode.
+    def _count_tokens(self, episodes: Episodes, horizon: int | None = None) -> Int[np.ndarray, " episode"]:
+        """Return the tokens to plan for each of some episodes.
+
+        It is one for a policy, at most those beside the history, and at most those in the rest of the episode.
 
         Raises:
             InputError: if the model does not know plans of that length.
@@ -243,29 +283,29 @@ class DFPlanner:
             horizon = 1 if self.config.mode == "policy" else self.config.sampling.horizon or model.horizon
         if not 1 <= horizon <= model.horizon:
             raise InputError(f"a horizon of {horizon} steps does not fit the model's 1 to {model.horizon}.")
-        if self._num_steps is not None:
-            horizon = max(1, min(horizon, self._num_steps - self._step))
-        return min(math.ceil(horizon / model.frame_stack), model.num_tokens - self._history.num_tokens)
+        assert self._episodes is not None  # ``_observe`` has begun them
+        steps = self._episodes.steps_left[episodes].clip(1, horizon)
+        tokens = np.ceil(steps / model.frame_stack).astype(np.int64)
+        return tokens.clip(max=model.num_tokens - self._history.num_tokens)
+
+    def _group_by_length(self, episodes: Episodes) -> list[tuple[int, np.ndarray]]:
+        """Return the episodes whose plans have the same number of tokens, and that number, for each number."""
+        tokens = self._count_tokens(episodes)
+        return [(int(number), episodes[tokens == number]) for number in np.unique(tokens)]
 
     def _request_plans(
-        self,
-        observations: Observations,
-        belief: Belief,
-        episodes: Episodes,
-        horizon: int | None = None,
-        keep_rows: bool = False,
+        self, observations: Observations, belief: Belief, episodes: Episodes, num_tokens: int, keep_rows: bool = False
     ) -> PlanRequest:
         """Return the request for the candidate plans of some episodes of the batch."""
         sampling, guide = self.config.sampling, self.config.guidance.guide
-        num_tokens = self._count_tokens(horizon)
-        assert self._streams is not None  # ``_prepare`` has made them
+        assert self._episodes is not None  # ``_observe`` has begun them
         # Copies are used from now on, so that ``_undo`` finds the old streams and memory unchanged.
-        self._streams = [torch.Generator().set_state(stream.get_state()) for stream in self._streams]
+        self._episodes = states = self._episodes.copy_streams()
         self._memory = copy(self._memory)
         episodes = np.repeat(episodes, sampling.candidates)
-        goals = None if self._goal is None else self._goal[episodes]
-        passed = None if self._passed is None else self._passed[episodes]
-        starts = None if belief.doubted else observations[episodes, : self.model.config.goal_dim]
+        goals = None if states.goals is None else states.goals[episodes]
+        passed = None if states.passed is None else states.passed[episodes]
+        starts = None if belief.doubted else observations[episodes][:, index_channels(self.task.goal)]
         last_plan = None
         if sampling.warm_start is not None and self._executions.running:
             num_steps = num_tokens * self.model.config.frame_stack
@@ -276,7 +316,7 @@ class DFPlanner:
             goals=goals,
             guide=make_guide(guide, self.model, to_tensor(goals, self.model), passed, to_tensor(starts, self.model)),
             num_tokens=num_tokens,
-            generators=[self._streams[episode] for episode in episodes],
+            generators=[states.streams[episode] for episode in episodes],
             memory=self._memory,
             last_plan=last_plan,
             keep_rows=keep_rows,
@@ -285,33 +325,26 @@ class DFPlanner:
     def _observe(self, observation, belief: Belief) -> tuple[Observations, bool]:
         """Return checked observations with a batch axis, and whether that axis was added.
 
-        Also take the goal from a dictionary, and count passed way points unless the observation is doubted.
+        Also begin the episodes at their first observation, take the goal from a dictionary, and count passed way
+        points unless the observation is doubted.
         """
         observation, goal = unpack_observation(observation)
         single = np.ndim(observation) == 1
-        observations = check_array(observation, self.model.config.observation_dim, "observation")
-        if goal is not None:
-            goal = check_array(goal, self.model.config.goal_dim, "desired_goal")
-        self._prepare(len(observations), goal)
+        observations = check_array(observation, self.task.observation_dim, "observation")
+        goals = self._check_goal(goal, "desired_goal")
+        states = self._episodes
+        if states is None:
+            first, seed, num_steps = self._begun
+            states = EpisodeStates.begin(len(observations), first if goals is None else goals, seed, num_steps)
+        if states.batch != len(observations):
+            number = f"{len(observations)} observations do not fit {states.batch} seeds"
+            raise InputError(f"{number}; call reset() when the batch changes.")
+        states, has_new_goal = states.change_goals(goals)
+        if has_new_goal.any():  # with a history the plans of all episodes are made together
+            together = self.config.observation.history > 0
+            self._executions.drop(np.flatnonzero(has_new_goal | together))
         if not belief.doubted:
-            self._passed = count_passed(self.config.guidance.guide, observations, self._passed)
+            passed = count_passed(self.config.guidance.guide, self.task, observations, states.passed)
+            states = replace(states, passed=passed)
+        self._episodes = states
         return observations, single
-
-    def _prepare(self, batch: int, goal: Goals) -> None:
-        """Take a new goal, if there is one, and make one random stream per episode after a ``reset``.
-
-        Raises:
-            InputError: if goals or seeds are not as many as observations; then nothing is changed.
-        """
-        goals, streams, executions = self._goal if goal is None else goal, self._streams, self._executions
-        if streams is None:
-            streams = [torch.Generator().manual_seed(seed) for seed in assign_seeds(self._seed, batch)]
-        if goals is not None and len(goals) == 1 < batch:
-            goals = np.repeat(goals, batch, axis=0)
-        for name, given in (("seeds", streams), ("goals", goals)):
-            if given is not None and len(given) != batch:
-                number = f"{batch} observations do not fit {len(given)} {name}"
-                raise InputError(f"{number}; call reset() when the batch changes.")
-        if goal is not None and (self._goal is None or goals is None or not np.array_equal(goals, self._goal)):
-            executions = Executions()
-        self._goal, self._streams, self._executions = goals, streams, executions

@@ -3,7 +3,7 @@
 ``dfplan.agents.presets`` has named sets of settings.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Real
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfplan.agents.candidates import MOTION_SELECTIONS, SELECTIONS
+from dfplan.agents.candidates import GOAL_SELECTIONS, MOTION_SELECTIONS, SELECTIONS
 from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
 from dfplan.agents.goal_guides import BY_COST, GUIDE_NAMES, find_way_points, list_guides
 from dfplan.agents.observations import check_share
@@ -36,7 +36,9 @@ class SamplingSettings:
         warm_start: level, as a share of K, from which the rest of the last plan is denoised again; None begins each
             plan from pure noise. Rows of the schedule above that level are left out.
         candidates: plans made for each decision, of which the best is followed.
-        selection: which candidate is the best, a name in ``dfplan.agents.candidates.SELECTIONS``.
+        selection: which candidate is the best: a name in ``dfplan.agents.candidates.SELECTIONS``, or a function that
+            takes the candidates as one ``Plan`` and returns one score for each, higher is better, or None for the
+            selection that suits the task (``dfplan.agents.candidates.default_selection``).
     """
 
     horizon: int | None = None
@@ -46,13 +48,13 @@ class SamplingSettings:
     uncertainty_scale: float = 1.0
     warm_start: float | None = None
     candidates: int = 1
-    selection: str = "consistency"
+    selection: str | Callable | None = None
 
     def __post_init__(self):
         if isinstance(self.schedule, np.ndarray | torch.Tensor):  # a copy: the caller may use its memory again
             object.__setattr__(self, "schedule", torch.as_tensor(self.schedule).clone())
         choose("solver", self.solver, SOLVERS)
-        choose("selection", self.selection, SELECTIONS)
+        _check_name_or_function("selection", self.selection, SELECTIONS)
         if isinstance(self.schedule, str):
             choose("schedule", self.schedule, SCHEDULES)
         if not self.uncertainty_scale >= 0:
@@ -128,7 +130,8 @@ class ExecutionSettings:
     """How plans become actions.
 
     Attributes:
-        controller: what turns a plan into actions, a name in ``CONTROLLERS``.
+        controller: what turns a plan into actions: a name in ``dfplan.agents.controllers.CONTROLLERS``, or a function
+            as ``dfplan.agents.controllers.Custom`` takes it, or None for the controller that suits the task.
         hold: whether a PD law holds the end of a plan once the plan stands still there, whatever the controller.
         open_loop_horizon: steps that are executed before the next plan, at most the plan's length; None plans once.
             After the end of that plan the controllers that track it hold its last state, and ``diffused`` repeats its
@@ -138,14 +141,14 @@ class ExecutionSettings:
         pursuit_lookahead: steps of the plan by which the controller ``pursuit`` aims ahead.
     """
 
-    controller: str = "pursuit"
+    controller: str | Callable | None = None
     hold: bool = False
     open_loop_horizon: int | None = 10
     replan_error: float | None = None
     pursuit_lookahead: int = LOOKAHEAD
 
     def __post_init__(self):
-        choose("controller", self.controller, CONTROLLERS)
+        _check_name_or_function("controller", self.controller, CONTROLLERS)
         _check_counts(self, ("pursuit_lookahead",))
         _check_steps(self, ("open_loop_horizon",))
         if self.replan_error is not None and not self.replan_error > 0:
@@ -243,6 +246,16 @@ class PlannerConfig:
         }
         return next((setting for setting, reads in readers.items() if reads), None)
 
+    @property
+    def goal_setting(self) -> str | None:
+        """The first setting, if any, that needs a goal, apart from guides."""
+        sampling = self.sampling
+        readers = {
+            "in_paint_goal=True": self.guidance.in_paint_goal,
+            f"selection={sampling.selection!r}": sampling.candidates > 1 and sampling.selection in GOAL_SELECTIONS,
+        }
+        return next((setting for setting, reads in readers.items() if reads), None)
+
     def _check(self) -> None:
         """Raise ``InputError`` if the mode is unknown or settings of different parts contradict each other."""
         sampling, guidance, execution, history = self.sampling, self.guidance, self.execution, self.observation.history
@@ -260,6 +273,12 @@ class PlannerConfig:
             raise InputError(f"{scales} need as many candidates, not {sampling.candidates}.")
         if sampling.candidates > 1 and sampling.selection == "guide" and guidance.guide is None:
             raise InputError("the selection 'guide' needs a guide, such as guide='cost_to_go'.")
+
+
+def _check_name_or_function(setting: str, chosen: object, names: Mapping[str, object]) -> None:
+    """Raise ``InputError`` unless a setting is None, a function, or one of the known names."""
+    if chosen is not None and not callable(chosen):
+        choose(setting, chosen, names)
 
 
 def _check_counts(part: object, names: Iterable[str]) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dfplan.agents.candidates import default_selection
+from dfplan.agents.controllers import default_controller
 from dfplan.agents.goal_guides import BY_COST, list_guides
 from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.preset_names import PRESET_NAMES
@@ -80,4 +82,10 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
             suited["open_loop_horizon"] = OWN_ACTIONS_HORIZON
     elif mode == "policy":
         suited |= POLICY
-    return PlannerConfig(**(suited | settings))
+    chosen = suited | settings
+    task = model.config.task
+    if chosen.get("controller") is None:
+        chosen["controller"] = default_controller(task)
+    if chosen.get("selection") is None:
+        chosen["selection"] = default_selection(task)
+    return PlannerConfig(**chosen)

@@ -5,28 +5,50 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from dfplan.agents.seeds import Seeds, assign_seeds, copy_seeds
+from dfplan.agents.observations import unpack_observation
+from dfplan.agents.seeds import Episodes, Seeds, assign_seeds, check_episodes, copy_seeds
 from dfplan.ground.errors import InputError
+from dfplan.task import MAZE, Task
 
 
 @dataclass(frozen=True)
 class RandomConfig:
-    """The size of the action, each of whose parts lies in [-1, 1]."""
+    """The lowest and the highest action."""
 
-    action_dim: int = 2
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 class RandomAgent:
-    """Draws actions uniformly; each episode of a batch from its own seed."""
+    """Draws actions uniformly within the bounds of a task; each episode of a batch from its own seed."""
 
-    def __init__(self, config: RandomConfig | None = None):
-        self.config = config or RandomConfig()
+    def __init__(self, task: Task = MAZE):
+        low, high = task.bounds
+        self.task, self.config = task, RandomConfig(tuple(low.tolist()), tuple(high.tolist()))
         self.reset()
 
-    def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None) -> None:
-        """Begin an episode, or a batch of them; ``goal`` and ``num_steps`` play no part."""
-        self._seed = copy_seeds(seed)
-        self._streams: list[np.random.Generator] | None = None
+    def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None, episodes: Episodes = None) -> None:
+        """Begin an episode, or a batch of them; ``goal`` and ``num_steps`` play no part.
+
+        Args:
+            goal: ignored.
+            seed: one integer for each episode, or a single one from which episode i gets ``seed + i``.
+            num_steps: ignored.
+            episodes: numbers of the episodes of the batch that begin anew, while the others go on; None for all.
+
+        Raises:
+            InputError: if there is no batch yet whose episodes could begin anew.
+        """
+        if episodes is None:
+            self._seed = copy_seeds(seed)
+            self._streams: list[np.random.Generator] | None = None
+            return
+        begin = check_episodes(episodes, None if self._streams is None else len(self._streams))
+        assert self._streams is not None  # ``check_episodes`` has found a batch
+        streams = list(self._streams)
+        for episode, own in zip(begin, assign_seeds(seed, len(begin)), strict=True):
+            streams[episode] = np.random.default_rng(own)
+        self._streams = streams
 
     def act(self, observation: Float[np.ndarray, "*batch observation"]) -> Float[np.ndarray, "*batch action"]:
         """Return an action for one observation, or one for each of a batch.
@@ -35,6 +57,7 @@ class RandomAgent:
             InputError: if it is neither one observation nor a batch, there are not as many seeds as observations, or
                 the batch changed since ``reset``.
         """
+        observation = unpack_observation(observation)[0]
         if np.ndim(observation) not in (1, 2):
             raise InputError(f"expected an observation or a batch of them, not the shape {np.shape(observation)}.")
         batch = len(np.atleast_2d(observation))
@@ -42,5 +65,5 @@ class RandomAgent:
             self._streams = [np.random.default_rng(seed) for seed in assign_seeds(self._seed, batch)]
         if len(self._streams) != batch:
             raise InputError(f"the batch changed from {len(self._streams)} to {batch} episodes; call reset() first.")
-        actions = np.stack([stream.uniform(-1, 1, self.config.action_dim) for stream in self._streams])
+        actions = np.stack([stream.uniform(self.config.low, self.config.high) for stream in self._streams])
         return actions.astype(np.float32).reshape(*np.shape(observation)[:-1], -1)

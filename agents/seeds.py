@@ -1,4 +1,4 @@
-"""Assigns seeds to the episodes of a batch, by one rule for all agents."""
+"""Numbers and seeds of the episodes of a batch, by one rule for all agents."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -10,6 +10,7 @@ from dfplan.ground.errors import InputError
 
 Seed = int | np.integer
 Seeds = Seed | Sequence[Seed] | np.ndarray | None
+Episodes = Sequence[int] | np.ndarray | None  # numbers of episodes of a batch, or a mask over the batch; None for all
 
 
 def assign_seeds(seed: Seeds, batch: int) -> list[int]:
@@ -36,3 +37,26 @@ def copy_seeds(seed: Seeds) -> Seeds:
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return copy(seed)
+
+
+def check_episodes(episodes: Sequence[int] | np.ndarray, batch: int | None) -> list[int]:
+    """Return the numbers of the episodes that a caller means by numbers or by a mask.
+
+    Args:
+        episodes: numbers from 0 on, or a mask over the batch.
+        batch: number of episodes; None if none has begun.
+
+    Raises:
+        InputError: if no batch has begun, or there are no such episodes in it.
+    """
+    if batch is None:
+        raise InputError("no batch has begun yet; call reset() without episodes first, and then act().")
+    given = np.asarray(episodes)
+    if given.dtype == bool and given.shape == (batch,):
+        return np.flatnonzero(given).tolist()
+    numbers = given.tolist() if given.ndim == 1 and given.dtype.kind in "iu" else [-1]
+    if not all(0 <= number < batch for number in numbers) or len(set(numbers)) != len(numbers):
+        raise InputError(
+            f"episodes must be different numbers from 0 to {batch - 1}, or a mask of {batch}, not {episodes}."
+        )
+    return numbers

@@ -25,6 +25,7 @@ from dfplan.benchmarks.reporting.charts import COLOURS
 from dfplan.benchmarks.reporting.figures import DOTS_PER_INCH, INK
 from dfplan.benchmarks.small_models import train_small_model
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.task import Task
 
 CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])  # counter-clockwise, in units of the square
 CROSSING_STEPS = 20  # environment steps of a crossing; half of them lead to the centre
@@ -36,7 +37,8 @@ FIRST_SPEED = 1.2  # centre-to-corner distances per crossing
 SPREAD = 0.06  # standard deviation of starts, of ends, and of the bend between them
 REACH = math.sqrt(0.5)  # a path ends in a corner if it is closer than this: half the distance to the centre
 TURNS = {"opposite": (2,), "neighbouring": (1, 3), "back": (0,)}  # quarter turns from the first corner to the last one
-MODEL = ModelConfig(observation_dim=2, frame_stack=5, num_tokens=4, width=64, depth=2)
+TASK = Task(observation_dim=2, action_dim=2, goal=(0, 1), rests=True, reward_of="state")
+MODEL = ModelConfig(TASK, frame_stack=5, num_tokens=4, width=64, depth=2)
 WAYS = {"with memory": True, "without memory": False}
 REFERENCES = 500  # number of crossings among which the nearest one is searched
 SHOWN_PATHS = 200  # number of paths drawn: the first ones

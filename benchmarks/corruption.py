@@ -172,7 +172,7 @@ class CorruptedAgent:
     def __init__(self, agent: Any, corruption: Corruption, told: bool):
         self.agent, self.corruption, self.told = agent, corruption, told
         self.level = find_noise_level(agent.model, corruption.std)
-        self.std = agent.model.codec.std[: agent.model.config.observation_dim].cpu().numpy()
+        self.std = agent.model.codec.std[: agent.task.observation_dim].cpu().numpy()
 
     @property
     def plan_seconds(self) -> list[float]:

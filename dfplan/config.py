@@ -3,26 +3,28 @@
 A setting that names an entry of a table, such as ``backbone``, is checked where the table is read.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dfplan.ground.errors import unknown_name
+from dfplan.task import MAZE, Task, task_from_dict
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEMONSTRATIONS = ("re-executed", "recorded")
+OLD_SIZES = {"observation_dim": 4, "action_dim": 2, "goal_dim": 2}  # in checkpoints without a task: those of the mazes
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The sizes of the tokens, of the noise schedule and of the backbone, from which a checkpoint is rebuilt.
+    """The task, and the sizes of tokens, noise schedule and backbone; a checkpoint is rebuilt from it.
 
     Raises:
-        ValueError: if a size is below 1, ``width`` is not a multiple of 2 * ``num_heads``, the goal is larger than the
-            observation, ``snr_scale`` is not above 0, or the RNN is configured with ``causal=False``.
+        ValueError: if a size is below 1, ``width`` is not a multiple of 2 * ``num_heads``, ``snr_scale`` is not above
+            0, or the RNN is configured with ``causal=False``.
     """
 
-    observation_dim: int = 4
-    action_dim: int = 2
-    goal_dim: int = 2  # a goal gives the first goal_dim channels of the observation (the position)
+    task: Task = MAZE
     frame_stack: int = 10  # environment steps per token
     num_tokens: int = 48  # most planned tokens; the training horizon is num_tokens * frame_stack steps
     num_levels: int = 1000  # K: level 0 is clean, level K is pure noise
@@ -39,9 +41,6 @@ class ModelConfig:
 
     def __post_init__(self):
         sizes = (
-            "observation_dim",
-            "action_dim",
-            "goal_dim",
             "frame_stack",
             "num_tokens",
             "num_levels",
@@ -54,8 +53,6 @@ class ModelConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.width % (2 * self.num_heads):
             raise ValueError(f"width={self.width} must be a multiple of 2 * num_heads={2 * self.num_heads}")
-        if self.goal_dim > self.observation_dim:
-            raise ValueError(f"goal_dim={self.goal_dim} exceeds observation_dim={self.observation_dim}")
         if self.snr_scale <= 0:
             raise ValueError(f"snr_scale must be positive, not {self.snr_scale}")
         if self.backbone == "rnn" and not self.causal:
@@ -69,7 +66,28 @@ class ModelConfig:
     @property
     def token_dim(self) -> int:
         """Channels of one token."""
-        return self.frame_stack * (self.observation_dim + self.action_dim + 1)
+        return self.frame_stack * (self.task.observation_dim + self.task.action_dim + 1)
+
+
+def read_model_config(saved: Mapping[str, Any]) -> ModelConfig:
+    """Return the configuration that ``dataclasses.asdict`` has turned into a dictionary, as checkpoints hold it.
+
+    Checkpoints that were written before there were tasks have sizes in the place of the task, and are of the mazes.
+
+    Raises:
+        InputError: if the task is impossible.
+        TypeError: if a setting is unknown.
+        ValueError: if a setting is out of range.
+    """
+    settings = dict(saved)
+    if "task" in settings:
+        return ModelConfig(**(settings | {"task": task_from_dict(settings["task"])}))
+    sizes = {name: settings.pop(name) for name in OLD_SIZES if name in settings}
+    observation_dim, action_dim, goal_dim = (sizes.get(name, size) for name, size in OLD_SIZES.items())
+    if (observation_dim, action_dim, goal_dim) == tuple(OLD_SIZES.values()):
+        return ModelConfig(**settings)
+    facts = {"goal": tuple(range(goal_dim)), "rests": goal_dim > 0, "reward_of": "state"}
+    return ModelConfig(task=Task(observation_dim, action_dim, **facts), **settings)
 
 
 @dataclass(frozen=True)

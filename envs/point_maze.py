@@ -13,6 +13,7 @@ from dfplan.envs.physics import TIMESTEP, PointMassPhysics
 from dfplan.envs.rendering import draw_maze
 from dfplan.envs.scores import REFERENCE_SCORES, find_reference_name
 from dfplan.ground.errors import InputError
+from dfplan.task import MAZE
 
 
 class PointMazeEnv(gymnasium.Env):
@@ -32,6 +33,7 @@ class PointMazeEnv(gymnasium.Env):
         InputError: if an argument is unknown or cannot be used.
     """
 
+    dfplan_task = MAZE
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / TIMESTEP)}  # noqa: RUF012 (Gymnasium's interface)
 
     def __init__(

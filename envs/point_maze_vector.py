@@ -14,6 +14,7 @@ from dfplan.envs.maze_task import Goal, MazeTask, check_array, is_success
 from dfplan.envs.physics import TIMESTEP, PointMassPhysics
 from dfplan.envs.rendering import draw_maze
 from dfplan.ground.errors import InputError
+from dfplan.task import MAZE
 
 
 class PointMazeVectorEnv(gymnasium.vector.VectorEnv):
@@ -32,6 +33,7 @@ class PointMazeVectorEnv(gymnasium.vector.VectorEnv):
         InputError: if an argument is unknown or cannot be used.
     """
 
+    dfplan_task = MAZE
     metadata = {  # noqa: RUF012 (Gymnasium's interface)
         "render_modes": ["rgb_array"],
         "render_fps": round(1 / TIMESTEP),

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("dfplan", "envs", "agents", "benchmarks")
 
-LIBRARY = ["dfplan.ground", "dfplan.config", "dfplan.recipes", "dfplan.data", "dfplan.model"]
+LIBRARY = ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.recipes", "dfplan.data", "dfplan.model"]
 AGENT = [*LIBRARY, "dfplan.sampling", "dfplan.training", "dfplan.agents"]
 BELOW_EVALUATION = ["dfplan", *AGENT, "dfplan.envs"]
 STUDIES = [
@@ -25,16 +25,18 @@ STUDIES = [
 MAY_IMPORT = {
     "dfplan": ["dfplan.envs", "dfplan.agents"],
     "dfplan.ground": [],
-    "dfplan.config": ["dfplan.ground"],
-    "dfplan.recipes": ["dfplan.ground", "dfplan.config"],
-    "dfplan.envs": ["dfplan.ground"],
-    "dfplan.data": ["dfplan.ground", "dfplan.config"],
-    "dfplan.model": ["dfplan.ground", "dfplan.config", "dfplan.data"],
-    "dfplan.sampling": ["dfplan.ground", "dfplan.config", "dfplan.data", "dfplan.model"],
+    "dfplan.task": ["dfplan.ground"],
+    "dfplan.config": ["dfplan.ground", "dfplan.task"],
+    "dfplan.recipes": ["dfplan.ground", "dfplan.task", "dfplan.config"],
+    "dfplan.envs": ["dfplan.ground", "dfplan.task"],
+    "dfplan.data": ["dfplan.ground", "dfplan.task", "dfplan.config"],
+    "dfplan.model": ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.data"],
+    "dfplan.sampling": ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.data", "dfplan.model"],
     "dfplan.training": LIBRARY,
     "dfplan.training.__main__": ["dfplan.commands"],
     "dfplan.agents": [
         "dfplan.ground",
+        "dfplan.task",
         "dfplan.config",
         "dfplan.data",
         "dfplan.model",

@@ -4,6 +4,7 @@ import pytest
 from dfplan.agents.execution import Execution, Executions
 from dfplan.agents.planner_config import ExecutionSettings
 from dfplan.agents.plans import Plan
+from dfplan.task import MAZE
 
 BOTH = np.arange(2)
 
@@ -18,7 +19,7 @@ def plan(steps=4, batch=2):
 
 
 def execution(steps=4, episodes=BOTH, **settings):
-    return Execution(plan(steps, len(episodes)), ExecutionSettings(**settings), episodes)
+    return Execution(plan(steps, len(episodes)), ExecutionSettings(**settings), episodes, MAZE)
 
 
 def states(*x):
@@ -141,6 +142,6 @@ def test_plans_that_nobody_follows_any_more_are_forgotten():
 def test_the_end_of_a_plan_is_held_only_if_asked_for(hold, held):
     still = plan(steps=3)
     still.observations[:, 1:] = still.observations[:, 1:2]  # stands still after its second step
-    followed = Execution(still, ExecutionSettings(controller="diffused", hold=hold), BOTH)
+    followed = Execution(still, ExecutionSettings(controller="diffused", hold=hold), BOTH, MAZE)
     actions = [followed.act(states(9, 9), doubted=False)[0][0, 0] for _ in range(3)]
     np.testing.assert_allclose(actions[2], held[2], atol=1e-6)

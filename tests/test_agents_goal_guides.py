@@ -13,6 +13,7 @@ from dfplan.data.trajectories import Trajectories
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.sampling import guides
+from dfplan.task import MAZE
 
 GOALS = torch.tensor([[6.0, 6.0], [1.0, 2.0]])
 
@@ -102,12 +103,12 @@ def test_the_cost_to_go_by_way_points_is_that_of_its_legs(knowing_model):
 def test_way_points_count_as_passed_in_their_order_and_once():
     guide = ("cost_to_go", FIRST, SECOND)
     at_second, at_first = np.array([[4.5, 6.0, 0, 0]]), np.array([[1.3, 6.0, 0, 0]])
-    assert count_passed(guide, at_second, None).tolist() == [0]
-    assert count_passed(guide, at_first, np.array([0])).tolist() == [1]
-    assert count_passed(guide, at_first, np.array([1])).tolist() == [1]
-    assert count_passed(guide, at_second, np.array([1])).tolist() == [2]
-    assert count_passed(guide, np.concatenate([at_first, at_second]), np.array([2, 1])).tolist() == [2, 2]
-    assert count_passed("cost_to_go", at_first, None) is None
+    assert count_passed(guide, MAZE, at_second, None).tolist() == [0]
+    assert count_passed(guide, MAZE, at_first, np.array([0])).tolist() == [1]
+    assert count_passed(guide, MAZE, at_first, np.array([1])).tolist() == [1]
+    assert count_passed(guide, MAZE, at_second, np.array([1])).tolist() == [2]
+    assert count_passed(guide, MAZE, np.concatenate([at_first, at_second]), np.array([2, 1])).tolist() == [2, 2]
+    assert count_passed("cost_to_go", MAZE, at_first, None) is None
 
 
 def test_a_way_point_without_the_cost_to_go_is_refused():

@@ -31,8 +31,9 @@ def test_what_is_checked_is_a_copy_whatever_its_type():
 
 def test_a_dictionary_is_taken_apart_and_anything_else_has_no_goal():
     assert unpack_observation({"observation": 1, "desired_goal": 2, "achieved_goal": 3}) == (1, 2)
+    assert unpack_observation({"observation": 1}) == (1, None)
     assert unpack_observation(5) == (5, None)
-    with pytest.raises(InputError, match="lacks desired_goal and observation"):
+    with pytest.raises(InputError, match="lacks 'observation'"):
         unpack_observation({})
 
 

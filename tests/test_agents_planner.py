@@ -19,6 +19,7 @@ from dfplan.config import ModelConfig
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.sampling.guides import WayPoint, goal_distance
+from dfplan.task import Task
 from dfplan.training.checkpoint import save_checkpoint
 
 START = np.array([1.0, 1.0, 0.0, 0.0])
@@ -260,8 +261,8 @@ def test_a_scheduling_matrix_of_the_users_own_serves_a_whole_episode(tiny_model)
 
 def test_a_dictionary_that_lacks_a_key_is_answered_in_a_sentence(agent):
     agent.reset(seed=0)
-    with pytest.raises(InputError, match="lacks desired_goal"):
-        agent.act({"observation": START})
+    with pytest.raises(InputError, match="lacks 'observation'; it has desired_goal"):
+        agent.act({"desired_goal": GOAL})
 
 
 def test_what_lies_beyond_the_horizon_is_left_out_of_the_plan(agent):
@@ -377,18 +378,19 @@ def test_a_new_goal_or_mode_has_no_last_plan_to_start_from(tiny_model):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        {"controller": "pursuit"},
         {"controller": "pd"},
         {"controller": "diffused", "hold": True},
         {"controller": "diffused", "replan_error": 0.3},
-        {"controller": "diffused", "candidates": 2},
+        {"candidates": 2, "selection": "consistency"},
     ],
 )
 def test_settings_that_read_motion_are_refused_for_observations_that_are_no_position_and_velocity(settings):
-    model = DiffusionForcing(ModelConfig(observation_dim=3, action_dim=1, width=16, depth=1, num_heads=2))
-    with pytest.raises(InputError, match="3 channels of observation and 1 of action; controller='diffused' executes"):
+    model = DiffusionForcing(ModelConfig(Task(3, 1, goal=(0,)), width=16, depth=1, num_heads=2))
+    with pytest.raises(InputError, match="needs a task that names the positions and velocities"):
         DFPlanner(model, PlannerConfig(**settings))
     DFPlanner(model, PlannerConfig(controller="diffused"))
+    DFPlanner(model, PlannerConfig(candidates=2))
 
 
 @pytest.mark.parametrize("settings", [POLICY, FAST])
@@ -434,7 +436,7 @@ def test_a_way_point_that_was_passed_is_remembered_until_there_is_another_episod
     def passed():
         """Whether the agent's plan is that of an agent without a way point, from the same random numbers."""
         plain.reset(seed=0)
-        plain._streams = [stream.clone_state() for stream in agent._streams]
+        plain._episodes = replace(agent._episodes.copy_streams(), passed=None)
         plans = [one.plan({"observation": START, **goal}).observations for one in (agent, plain)]
         return np.array_equal(*plans)
 

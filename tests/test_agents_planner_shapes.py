@@ -12,6 +12,7 @@ from dfplan.config import ModelConfig
 from dfplan.data.trajectories import Statistics
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
+from dfplan.task import Task
 
 HORIZON = 8  # steps of the longest plan: four tokens of two steps
 
@@ -34,9 +35,7 @@ class World:
 
     def model(self, **settings):
         config = ModelConfig(
-            observation_dim=self.observation_dim,
-            action_dim=self.action_dim,
-            goal_dim=self.goal_dim,
+            Task(self.observation_dim, self.action_dim, goal=tuple(range(self.goal_dim))),
             frame_stack=2,
             num_tokens=4,
             num_levels=100,
@@ -148,11 +147,12 @@ def test_a_guide_of_the_users_own_scores_plans_of_the_models_sizes(world):
     assert actions[1] > actions[0]
 
 
-def test_a_painted_in_goal_ends_the_plan_with_zeros_behind_it(world):
+def test_a_painted_in_goal_ends_the_plan_at_the_goal_and_says_nothing_of_other_channels(world):
     agent = world.agent(**DIFFUSER | {"controller": "diffused"})
     agent.reset(goal=world.goal, seed=0)
-    end = np.pad(world.goal, (0, world.observation_dim - world.goal_dim))
-    np.testing.assert_allclose(agent.plan(world.path()[0]).observations[:, -2:], np.tile(end, (3, 2, 1)), atol=1e-5)
+    end = agent.plan(world.path()[0]).observations[:, -2:]
+    np.testing.assert_allclose(end[..., : world.goal_dim], np.tile(world.goal, (3, 2, 1)), atol=1e-5)
+    assert (np.abs(end[..., world.goal_dim :]) > 1e-3).all()
 
 
 def test_a_missing_observation_plays_no_part(world):
@@ -178,7 +178,7 @@ def test_an_agent_is_saved_and_loaded(world, tmp_path):
 def test_other_sizes_than_the_models_are_answered_in_a_sentence(world):
     agent = world.agent()
     with pytest.raises(InputError, match=rf"expects goals of shape \({world.goal_dim},\)"):
-        agent.reset(goal=np.zeros(world.goal_dim + 1))
+        agent.reset(goal=np.zeros(world.observation_dim + 1))
     agent.reset(goal=world.goal)
     with pytest.raises(InputError, match=rf"expects observations of shape \({world.observation_dim},\)"):
         agent.act(np.zeros(4))

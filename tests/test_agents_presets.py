@@ -18,26 +18,29 @@ from dfplan.agents.presets import (
     config_for,
 )
 from dfplan.ground.errors import InputError
+from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.sampling.guides import KeepOut
+from dfplan.task import Task
 
+MOTION = {"controller": "pursuit", "selection": "consistency"}  # what suits a task that names positions and velocities
 OWN_AGENTS = {"goal token": GOAL_TOKEN, "policy": POLICY, "diffuser": DIFFUSER, "teacher forcing": TEACHER_FORCING}
 
 
 @pytest.mark.parametrize("demonstrations", BY_DEMONSTRATIONS)
 def test_a_model_without_a_cost_to_go_is_told_its_goal_by_a_token(tiny_model, demonstrations):
     config = config_for(tiny_model, demonstrations)
-    assert config == PlannerConfig(**BY_DEMONSTRATIONS[demonstrations])
+    assert config == PlannerConfig(**MOTION, **BY_DEMONSTRATIONS[demonstrations])
     assert config.guidance.goal_token and config.guidance.guide is None and config.sampling.horizon is None
 
 
 def test_a_model_of_re_executed_ways_that_holds_a_cost_to_go_is_guided_by_it_and_not_told_its_goal(knowing_model):
     config = config_for(knowing_model, "re-executed")
-    assert config == PlannerConfig(**BY_DEMONSTRATIONS["re-executed"], **COST_TO_GO, horizon=8)
+    assert config == PlannerConfig(**(MOTION | BY_DEMONSTRATIONS["re-executed"] | COST_TO_GO), horizon=8)
     assert not config.guidance.goal_token and config.guidance.guide == "cost_to_go"
 
 
 def test_a_model_of_recorded_ways_is_told_its_goal_even_if_it_holds_a_cost_to_go(knowing_model):
-    assert config_for(knowing_model, "recorded") == PlannerConfig(**BY_DEMONSTRATIONS["recorded"])
+    assert config_for(knowing_model, "recorded") == PlannerConfig(**MOTION, **BY_DEMONSTRATIONS["recorded"])
 
 
 def test_a_guided_plan_is_as_long_as_the_cost_to_go_needs_and_no_longer_than_the_model_knows(knowing_model):
@@ -56,7 +59,7 @@ def test_guided_plans_whose_own_actions_are_executed_are_made_anew_sooner(knowin
 
 
 def test_the_cost_to_go_comes_with_its_settings_whatever_the_demonstrations_and_the_guides_beside_it(knowing_model):
-    by_cost = PlannerConfig(**BY_DEMONSTRATIONS["recorded"], **COST_TO_GO, horizon=8)
+    by_cost = PlannerConfig(**(MOTION | BY_DEMONSTRATIONS["recorded"] | COST_TO_GO), horizon=8)
     assert config_for(knowing_model, "recorded", guide="cost_to_go") == by_cost
     beside = (KeepOut((1.0, 2.0), 0.5), "cost_to_go")
     assert config_for(knowing_model, "recorded", guide=beside) == replace(by_cost, guide=beside)
@@ -64,13 +67,13 @@ def test_the_cost_to_go_comes_with_its_settings_whatever_the_demonstrations_and_
 
 @pytest.mark.parametrize("guide", [None, "goal_distance", KeepOut((1.0, 2.0), 0.5)])
 def test_with_another_guide_or_none_the_model_is_told_its_goal_by_a_token(knowing_model, guide):
-    assert config_for(knowing_model, "re-executed", guide=guide) == PlannerConfig(guide=guide)
+    assert config_for(knowing_model, "re-executed", guide=guide) == PlannerConfig(**MOTION, guide=guide)
 
 
 @pytest.mark.parametrize("demonstrations", BY_DEMONSTRATIONS)
 def test_a_policy_has_its_own_settings(knowing_model, demonstrations):
     config = config_for(knowing_model, demonstrations, mode="policy")
-    assert config == PlannerConfig(**(BY_DEMONSTRATIONS[demonstrations] | POLICY))
+    assert config == PlannerConfig(**(BY_DEMONSTRATIONS[demonstrations] | POLICY | MOTION))
 
 
 def test_settings_win_over_what_suits_the_model(knowing_model):
@@ -129,3 +132,9 @@ def test_the_fast_preset_is_told_its_goal_because_no_guide_can_move_a_plan_of_on
         and config.guidance.goal_token
         and config.sampling.horizon == 40
     )
+
+
+def test_a_task_without_positions_and_velocities_executes_the_plans_own_actions(tiny_config):
+    model = DiffusionForcing(replace(tiny_config, task=Task(3, 1)))
+    config = config_for(model, "recorded")
+    assert config.execution.controller == "diffused" and config.sampling.selection == "return"

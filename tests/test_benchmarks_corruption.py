@@ -27,7 +27,7 @@ class Witness:
     """Never moves; records the observations and the levels that it gets."""
 
     def __init__(self, model):
-        self.model, self.plan_seconds = model, [0.5]
+        self.model, self.task, self.plan_seconds = model, model.config.task, [0.5]
         self.seen, self.levels = [], []
 
     def reset(self, goal=None, seed=None, num_steps=None):

@@ -17,6 +17,7 @@ from dfplan.benchmarks.evaluation.contenders import (
 )
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
+from dfplan.task import Task
 from dfplan.training.checkpoint import save_checkpoint
 
 
@@ -132,7 +133,7 @@ def test_the_waypoint_agent_refuses_a_goal_that_is_not_a_position(goal):
 
 
 def test_a_checkpoint_of_other_sizes_is_an_error_with_both_sizes(tiny_config, tmp_path):
-    model = DiffusionForcing(replace(tiny_config, observation_dim=6, action_dim=3))
+    model = DiffusionForcing(replace(tiny_config, task=Task(6, 3, goal=(0, 1))))
     save_checkpoint(tmp_path / "large.safetensors", model, {})
     options = ContenderOptions("maze2d-umaze-v1", str(tmp_path / "large.safetensors"), device="cpu")
     with pytest.raises(InputError, match=r"\(6, 3, 2\), but maze2d-umaze-v1 has \(4, 2, 2\)"):
@@ -200,10 +201,12 @@ def test_a_preset_changes_the_settings_of_the_planner_and_of_no_other_agent(tmp_
     options = ContenderOptions("maze2d-umaze-v1", checkpoint, device="cpu", preset=preset)
     agents = make_contenders(["planner", "planner-guided", "planner-mcg", "waypoint"], options)
     own = BY_DEMONSTRATIONS["recorded"]
-    assert agents["planner"].config == PlannerConfig(**own | PRESETS[preset])
+    motion = {"controller": "pursuit"}
+    chosen = motion | PRESETS[preset] | {"selection": "consistency"}
+    assert agents["planner"].config == PlannerConfig(**own | chosen)
     ahead = {"horizon": min(COST_TO_GO_HORIZON, agents["planner"].model.config.horizon)}
-    assert agents["planner-guided"].config == PlannerConfig(**own | COST_TO_GO | ahead)
-    assert agents["planner-mcg"].config == PlannerConfig(**own | MONTE_CARLO_GUIDANCE | ahead)
+    assert agents["planner-guided"].config == PlannerConfig(**own | COST_TO_GO | ahead | motion)
+    assert agents["planner-mcg"].config == PlannerConfig(**own | MONTE_CARLO_GUIDANCE | ahead | motion)
 
 
 def test_a_guided_agent_is_refused_before_it_acts_where_the_checkpoint_holds_no_cost_to_go(checkpoint):

@@ -36,8 +36,9 @@ def test_a_study_trains_one_unconditional_model_for_all_contenders(tmp_path, mon
 
     class Watched(memory.DFPlanner):
         def act(self, observation, observation_level=None):
-            seen.append((self.model, self._goal, self.config.guidance.goal_token))
-            return super().act(observation, observation_level)
+            actions = super().act(observation, observation_level)
+            seen.append((self.model, self._episodes.goals, self.config.guidance.goal_token))
+            return actions
 
     monkeypatch.setattr(memory, "DFPlanner", Watched)
     recalls = study(TINY, Run(0, "cpu", tmp_path))

@@ -78,7 +78,7 @@ def knowing(path, device="cpu"):
     model, info = load_checkpoint(path, device)
     if model.cost_to_go is None:
         recording = generate(parse_maze_name(info["env_id"]), rows=3000, seed=0)
-        model.cost_to_go = fit_cost_to_go(recording, model.config.goal_dim)
+        model.cost_to_go = fit_cost_to_go(recording, model.config.task)
     return model, info
 
 

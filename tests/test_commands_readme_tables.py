@@ -9,6 +9,7 @@ from dfplan.benchmarks.evaluation.kinematic_limit import compute_kinematic_limit
 from dfplan.benchmarks.evaluation.statistics import make_json_safe
 from dfplan.benchmarks.reporting.published import MAZES
 from dfplan.commands import readme_tables
+from dfplan.config import read_model_config
 
 ROOT = Path(readme_tables.ROOT)
 
@@ -90,6 +91,8 @@ OUTDATED: set[str] = set()
 def as_committed(settings, committed) -> bool:
     """Whether settings are those of a committed run; models may have options by now that did not exist then."""
     if isinstance(committed, dict):
+        if {"observation_dim", "frame_stack"} <= committed.keys():  # a model from before there were tasks
+            committed = json.loads(json.dumps(asdict(read_model_config(committed))))
         return all(name in settings and as_committed(settings[name], committed[name]) for name in committed)
     return settings == committed
 

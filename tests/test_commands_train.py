@@ -12,6 +12,7 @@ from dfplan.agents import DFPlanner
 from dfplan.benchmarks.evaluation import episodes
 from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
 from dfplan.commands import train
+from dfplan.config import read_model_config
 from dfplan.envs.layouts import parse_maze_name
 from dfplan.ground.errors import InputError
 from dfplan.ground.files import LOCK_NAME, lock_folder
@@ -242,5 +243,6 @@ def test_the_command_in_a_card_has_the_recipe_that_the_card_shows(card, tmp_path
     recipe = asdict(train._choose_recipe(arguments, parse_maze_name(arguments.maze)))
     shown = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     assert recipe["env_id"] == shown["env_id"]
-    for part in ("model", "training"):  # a card may be older than a setting
-        assert {name: recipe[part][name] for name in shown[part]} == shown[part]
+    assert recipe["model"] == asdict(read_model_config(shown["model"]))
+    # A card may be older than a setting.
+    assert {name: recipe["training"][name] for name in shown["training"]} == shown["training"]

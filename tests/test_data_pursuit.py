@@ -3,6 +3,7 @@ import numpy as np
 from dfplan.agents.controllers import Pursuit
 from dfplan.data import reexecution
 from dfplan.data.pursuit import SEARCH_WINDOW, advance, push_towards
+from dfplan.task import MAZE
 
 LINE = np.stack([np.arange(100.0), np.zeros(100)], axis=1)  # row r is the position (r, 0)
 
@@ -20,7 +21,7 @@ def test_progress_never_goes_back_and_stays_within_the_search_window_and_the_pat
 
 def test_the_push_is_ten_times_the_distance_plus_the_difference_of_velocities_within_one():
     targets = np.array([[0.02, 0.0, 0.1, 0.0], [5.0, -5.0, 0.0, 0.0]])
-    np.testing.assert_allclose(push_towards(targets, np.zeros((2, 4))), [[0.3, 0.0], [1.0, -1.0]])
+    np.testing.assert_allclose(push_towards(targets, np.zeros((2, 4)), MAZE), [[0.3, 0.0], [1.0, -1.0]])
 
 
 def test_a_plan_and_a_recording_of_the_same_states_are_pursued_by_the_same_actions():
@@ -30,6 +31,6 @@ def test_a_plan_and_a_recording_of_the_same_states_are_pursued_by_the_same_actio
     motion = reexecution.Motion(np.full(2, 0.99), np.full(2, 0.2), np.full(2, 0.01), max_velocity=5.0)
     rows = np.array([0]), np.array([149])
     states, actions = reexecution._pursue(motion, recorded, recorded[:1], *rows, max_steps=60)
-    controller = Pursuit(recorded[None], None, reexecution.LOOKAHEAD)
+    controller = Pursuit(recorded[None], None, MAZE, reexecution.LOOKAHEAD)
     for step in range(60):
         np.testing.assert_array_equal(controller.act(states[:, step]), actions[:, step])

@@ -13,6 +13,7 @@ from dfplan.envs.demonstrations import generate
 from dfplan.envs.layouts import LAYOUTS
 from dfplan.envs.physics import PointMassPhysics
 from dfplan.ground.errors import InputError
+from dfplan.task import MAZE
 
 
 def test_a_segment_ends_at_a_new_goal_at_a_timeout_and_at_the_end_of_the_data():
@@ -148,7 +149,7 @@ def test_long_and_short_ways_cannot_be_more_than_all_windows():
 
 
 def test_the_cost_to_go_is_fitted_to_the_true_positions(recording):
-    known = fit_cost_to_go(recording, goal_dim=2)
+    known = fit_cost_to_go(recording, MAZE)
     states, is_last = read_true_states(recording), find_stream_ends(recording) == np.arange(2000)
     assert is_last.sum() == 2
     expected = CostToGo.fit(states[:, :2], is_last)
@@ -165,13 +166,13 @@ def test_the_cost_to_go_has_no_edge_from_one_demonstrator_to_the_next():
     for is_marked, num_thrown in ((False, 1), (True, 0)):
         timeouts = (np.arange(300) == 149) & is_marked
         columns = {"observations": states, "infos/qpos": states[:, :2], "infos/qvel": states[:, 2:]}
-        known = fit_cost_to_go(columns | {"timeouts": timeouts}, goal_dim=2)
+        known = fit_cost_to_go(columns | {"timeouts": timeouts}, MAZE)
         assert (known.chances > 0).sum() == num_thrown and (known.chances == 0).sum() > 20
 
 
 def test_the_cost_to_go_of_a_maze_leads_around_its_wall():
     """In umaze a wall is between (3, 1) and (1, 1). The path around it has a length of 6, i.e. 120 steps of 0.05."""
-    known = fit_cost_to_go(generate("umaze", rows=10_000, seed=3), goal_dim=2)
+    known = fit_cost_to_go(generate("umaze", rows=10_000, seed=3), MAZE)
     way = torch.tensor([[3.0, 1.0], [3.0, 2.0], [3.0, 3.0], [2.0, 3.0], [1.0, 3.0], [1.0, 2.0], [1.0, 1.0]])
     for there in (way, way.flip(0)):
         costs = known.solve_for(there[-1:])(there[None])[0]
@@ -180,6 +181,6 @@ def test_the_cost_to_go_of_a_maze_leads_around_its_wall():
 
 def test_the_cost_to_go_is_fitted_to_observations_if_there_are_no_true_states(recording):
     without = {name: column for name, column in recording.items() if name not in ("infos/qpos", "infos/qvel")}
-    known, ends = fit_cost_to_go(without, goal_dim=2), find_stream_ends(recording)
+    known, ends = fit_cost_to_go(without, MAZE), find_stream_ends(recording)
     expected = CostToGo.fit(recording["observations"][:, :2], ends == np.arange(2000))
     assert all(torch.equal(part, known.to_tensors()[name]) for name, part in expected.to_tensors().items())

@@ -392,7 +392,7 @@ def test_the_padding_of_an_inferred_start_stays_zero(tiny_model):
     tokens, matrix = first_row(tiny_model)
     matrix[:, START] = matrix[:, FIRST_PLANNED].clamp(max=50)
     start = sample(tiny_model, sequence(tokens, matrix), [])[:, START]
-    assert not start[:, tiny_model.config.observation_dim :].any()
+    assert not start[:, tiny_model.config.task.observation_dim :].any()
     assert not torch.allclose(start[:, :4], tokens[:, START, :4])
 
 

@@ -234,7 +234,7 @@ def _check_sizes(config: Any, checkpoint: str | Path, env_id: str) -> None:
     with closing(gym.make(env_id)) as env:
         spaces = env.observation_space.shape or (), env.action_space.shape or ()
         expected = (*spaces[0], *spaces[1], *env.reset(seed=0)[1]["goal"].shape)
-    given = (config.observation_dim, config.action_dim, config.goal_dim)
+    given = (config.task.observation_dim, config.task.action_dim, config.task.goal_dim)
     if given != expected:
         raise InputError(
             f"the checkpoint {checkpoint} has observations, actions and goals of sizes {given}, "

@@ -39,7 +39,7 @@ class GaussianProcess:
     @property
     def num_channels(self) -> int:
         """Number of channels of a step: observation, action, reward."""
-        return self.config.observation_dim + self.config.action_dim + 1
+        return self.config.task.observation_dim + self.config.task.action_dim + 1
 
     def transition(self) -> Float[np.ndarray, "channel channel"]:
         """Return the matrix A; all its singular values are ``persistence``."""
@@ -68,7 +68,7 @@ class GaussianProcess:
         """
         series = self.draw(1, rows, rng)[0].astype(np.float32)
         observations, actions, rewards = np.split(series, self._split_points(), axis=1)
-        goals = np.zeros((rows, self.config.goal_dim), np.float32)
+        goals = np.zeros((rows, self.config.task.goal_dim), np.float32)
         return {
             "observations": observations,
             "actions": actions,
@@ -84,13 +84,14 @@ class GaussianProcess:
     ) -> Float[Tensor, "batch time channel"]:
         """Return independent sequences [goal, start, tokens] in normalised units; the goal has no meaning."""
         series = torch.from_numpy(self.draw(batch, self.config.horizon + 1, rng)).float()
-        observations, actions, rewards = series.split((self.config.observation_dim, self.config.action_dim, 1), dim=-1)
+        task = self.config.task
+        observations, actions, rewards = series.split((task.observation_dim, task.action_dim, 1), dim=-1)
         trajectories = Trajectories(observations[:, 1:], actions[:, :-1], rewards[:, 1:, 0])
-        goals = torch.zeros(batch, self.config.goal_dim)
+        goals = torch.zeros(batch, task.goal_dim)
         return codec.encode_windows(Windows(goals, observations[:, 0], trajectories))
 
     def _split_points(self) -> list[int]:
-        return [self.config.observation_dim, self.config.observation_dim + self.config.action_dim]
+        return [self.config.task.observation_dim, self.config.task.observation_dim + self.config.task.action_dim]
 
     def _locate_dimensions(self) -> tuple[Int[np.ndarray, " dimension"], Int[np.ndarray, " dimension"]]:
         """Return the step and the channel of every dimension of a sequence [start, tokens], which has no goal."""
@@ -99,7 +100,7 @@ class GaussianProcess:
         steps = (
             np.arange(1, self.config.horizon + 1)[:, None] - is_action
         )  # a token holds an action beside the state after it
-        start = np.arange(self.config.observation_dim)
+        start = np.arange(self.config.task.observation_dim)
         channels = np.concatenate([start, np.tile(channel, self.config.horizon)])
         return np.concatenate([np.zeros_like(start), steps.ravel()]), channels
 

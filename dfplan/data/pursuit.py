@@ -3,11 +3,14 @@
 Source: pure pursuit (Coulter 1992), with progress along the path that never goes back. The re-execution of recorded
 paths (``dfplan.data.reexecution``) and the controllers of plans (``dfplan.agents.controllers``) both use it.
 
-A state is a position followed by its velocity, and an action pushes along the axes of the position.
+The task says which channels of a state are positions and which are their velocities. Each channel of an action pushes
+along one position.
 """
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from dfplan.task import Task, index_channels
 
 POSITION_GAIN = 10.0  # action per environment unit; the gain of D4RL's demonstrator
 VELOCITY_GAIN = 1.0  # action per environment unit per second; the gain of D4RL's demonstrator
@@ -35,8 +38,9 @@ def advance(
 
 
 def push_towards(
-    targets: Float[np.ndarray, "batch state"], states: Float[np.ndarray, "batch state"]
+    targets: Float[np.ndarray, "batch state"], states: Float[np.ndarray, "batch state"], task: Task
 ) -> Float[np.ndarray, "batch axis"]:
-    """Return the actions of a PD law that drives states to target states, within [-1, 1]."""
-    position, velocity = np.split(targets - states, 2, axis=-1)
-    return np.clip(POSITION_GAIN * position + VELOCITY_GAIN * velocity, -1, 1)
+    """Return the actions of a PD law that drives states to target states, within the bounds of the task."""
+    offset = targets - states
+    position, velocity = offset[..., index_channels(task.position)], offset[..., index_channels(task.velocity)]
+    return task.clip(POSITION_GAIN * position + VELOCITY_GAIN * velocity)

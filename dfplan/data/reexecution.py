@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 
 from dfplan.data.pursuit import advance, push_towards
 from dfplan.ground.errors import InputError
+from dfplan.task import MAZE
 
 Dataset = dict[str, np.ndarray]
 States = Float[np.ndarray, "trajectory 4"]
@@ -172,7 +173,7 @@ def _pursue(
         ahead = np.minimum(progress + LOOKAHEAD, goal_row)
         targets = recorded[ahead]
         targets[ahead == goal_row, 2:] = 0.0  # come to rest at the goal
-        all_actions[:, step] = push_towards(targets, states)
+        all_actions[:, step] = push_towards(targets, states, MAZE)
         states = motion.step(states, all_actions[:, step])
     all_states[:, max_steps] = states
     return all_states, all_actions

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from dfplan.data.cost_to_go import CostToGo
 from dfplan.ground.errors import InputError
+from dfplan.task import Task, index_channels
 
 
 def find_segment_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
@@ -33,8 +34,8 @@ def find_stream_ends(dataset: dict[str, np.ndarray]) -> Int[np.ndarray, " row"]:
     return _find_next_marked(is_last)
 
 
-def fit_cost_to_go(dataset: dict[str, np.ndarray], goal_dim: int) -> CostToGo | None:
-    """Return the cost to go of a data set, over the first ``goal_dim`` channels of its observations.
+def fit_cost_to_go(dataset: dict[str, np.ndarray], task: Task) -> CostToGo | None:
+    """Return the cost to go of a data set, over the goal channels of its observations.
 
     It is fitted to the true states if the data set has them, because observations are repeated after each new goal. If
     nothing moves in the data set, the function warns and returns None.
@@ -42,7 +43,7 @@ def fit_cost_to_go(dataset: dict[str, np.ndarray], goal_dim: int) -> CostToGo | 
     ends = find_stream_ends(dataset)
     states = read_true_states(dataset) if "infos/qpos" in dataset else dataset["observations"]
     try:
-        return CostToGo.fit(states[:, :goal_dim], ends == np.arange(len(ends)))
+        return CostToGo.fit(states[:, index_channels(task.goal)], ends == np.arange(len(ends)))
     except InputError as error:
         warnings.warn(f"{error} Plans of this model cannot be guided by the cost to go.", stacklevel=2)
         return None

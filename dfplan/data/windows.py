@@ -18,6 +18,7 @@ from dfplan.data.reexecution import re_execute
 from dfplan.data.segments import find_segment_ends, find_stream_ends, read_true_states
 from dfplan.data.trajectories import Trajectories
 from dfplan.ground.errors import InputError
+from dfplan.task import index_channels
 
 SHORT_WAY = 40  # most steps to the goal; a point mass can return from half a cell beside its goal in 40 steps
 
@@ -110,8 +111,9 @@ class WindowSampler:
         held = (row > goal_row[:, None]) & self.training.hold_goal
         row = np.where(held, goal_row[:, None], row)
         observations, actions = self.observations[row], self.actions[row - 1]
-        observations[..., self.model.goal_dim :][held] = 0  # a window stands still after its goal
+        moves = ~np.isin(np.arange(observations.shape[-1]), self.model.task.goal)
+        observations[held[..., None] & moves] = 0
         actions[held] = 0
         trajectories = Trajectories(*map(torch.from_numpy, (observations, actions, self.rewards[row])))
-        goals = self.observations[goal_row, : self.model.goal_dim]
+        goals = self.observations[goal_row][:, index_channels(self.model.task.goal)]
         return Windows(torch.from_numpy(goals), torch.from_numpy(self.observations[start]), trajectories)

@@ -15,6 +15,7 @@ from torch import Tensor
 from dfplan.data.cost_to_go import CostField
 from dfplan.data.trajectories import Trajectories
 from dfplan.ground.errors import InputError
+from dfplan.task import index_channels
 
 Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
 
@@ -46,12 +47,14 @@ class WayPoint:
     """A point that plans pass before they go to their goal, together with the guide ``cost_to_go``.
 
     Attributes:
-        point: in the first channels of the observation, environment units.
+        point: values of the observation channels ``channels``, environment units.
         radius: distance within which the point counts as passed, environment units.
+        channels: of the observation; empty for the goal channels of the agent's task.
     """
 
     point: tuple[float, ...]
     radius: float = 0.5
+    channels: tuple[int, ...] = ()
 
     def __post_init__(self):
         if not self.radius > 0:
@@ -59,7 +62,7 @@ class WayPoint:
 
     def is_near(self, observations: Float[Tensor, "batch step observation"]) -> Bool[Tensor, "batch step"]:
         """Return which observations lie within the radius."""
-        return _distances(observations, torch.tensor([self.point], dtype=torch.float32)) < self.radius
+        return _distances(observations, torch.tensor([self.point], dtype=torch.float32), self.channels) < self.radius
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Leg:
     is_over: Bool[Tensor, " batch"]
 
 
-def cost_to_go(field: CostField, legs: Sequence[Leg] = ()) -> Guide:
+def cost_to_go(field: CostField, legs: Sequence[Leg] = (), channels: Sequence[int] = ()) -> Guide:
     """Return the guide −Σ_t [V(p_t) + hold(p_t)], which leads to the goal and keeps plans there.
 
     V is the cost-to-go in steps, so the score does not depend on the units of the world. Near the goal V is nearly
@@ -88,13 +91,18 @@ def cost_to_go(field: CostField, legs: Sequence[Leg] = ()) -> Guide:
 
     With ``legs``, V is the cost of the way through their way points. A step of a plan belongs to the first leg that
     neither the agent nor an earlier step of the plan has finished.
+
+    Args:
+        field: the cost to go to the goal of each plan.
+        legs: the parts of the way before the last way point.
+        channels: the goal channels of the observation; empty for the first ones.
     """
-    channels = field.goals.shape[-1]
+    index = _index(channels, field.goals.shape[-1])
     if not legs:
-        return StepwiseGuide(lambda plan: -_held(field, plan.observations[..., :channels]))
+        return StepwiseGuide(lambda plan: -_held(field, plan.observations[..., index]))
 
     def score(plan: Trajectories) -> Float[Tensor, " batch"]:
-        positions = plan.observations[..., :channels]
+        positions = plan.observations[..., index]
         costs = _held(field, positions)
         is_over = torch.ones_like(costs, dtype=torch.bool)
         for leg, over in zip(legs, _legs_over(plan, legs)):
@@ -121,19 +129,22 @@ def _legs_over(plan: Trajectories, legs: Sequence[Leg]) -> Iterator[Bool[Tensor,
         yield is_over
 
 
-def goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
-    """Return the guide −Σ_t ‖p_t − g‖, which rewards plans that are near the goal early (Eq. B.5)."""
-    return StepwiseGuide(lambda plan: -_distances(plan.observations, goal))
+def goal_distance(goal: Float[Tensor, "batch goal"], channels: Sequence[int] = ()) -> Guide:
+    """Return the guide −Σ_t ‖p_t − g‖, which rewards plans that are near the goal early (Eq. B.5).
+
+    p_t are the observation channels ``channels``, which are the first ones if it is empty.
+    """
+    return StepwiseGuide(lambda plan: -_distances(plan.observations, goal, channels))
 
 
-def squashed_goal_distance(goal: Float[Tensor, "batch goal"]) -> Guide:
+def squashed_goal_distance(goal: Float[Tensor, "batch goal"], channels: Sequence[int] = ()) -> Guide:
     """Return the guide −Σ_t 2·tanh(‖p_t − g‖ / 2), whose pull fades far from the goal.
 
     The plain distance pulls a far step as hard as a near one, even through walls; this one leaves the way from far away
-    to the model.
+    to the model. ``channels`` as in ``goal_distance``.
     """
     return StepwiseGuide(
-        lambda plan: -SQUASH_DISTANCE * torch.tanh(_distances(plan.observations, goal) / SQUASH_DISTANCE)
+        lambda plan: -SQUASH_DISTANCE * torch.tanh(_distances(plan.observations, goal, channels) / SQUASH_DISTANCE)
     )
 
 
@@ -155,14 +166,17 @@ class KeepOut:
     landmarks inside it, and edges that cross it, are removed from the graph.
 
     Attributes:
-        centre: in the first channels of the observation, environment units.
+        centre: values of the observation channels ``channels``, environment units.
         radius: environment units.
         weight: score per radius of depth and step.
+        channels: of the observation. If it is empty, an agent takes the goal channels of its task, and a plan that is
+            scored without an agent has the centre in its first channels.
     """
 
     centre: tuple[float, ...]
     radius: float
     weight: float = 1.0
+    channels: tuple[int, ...] = ()
 
     def __post_init__(self):
         if not self.radius > 0:
@@ -170,11 +184,12 @@ class KeepOut:
 
     def __call__(self, plan: Trajectories) -> Float[Tensor, " batch"]:
         """Return the score of each plan."""
-        return -self.weight * (1 - self._distances(plan.observations) / self.radius).clamp_min(0).sum(dim=1)
+        distances = _distances(plan.observations, self._centre, self.channels)
+        return -self.weight * (1 - distances / self.radius).clamp_min(0).sum(dim=1)
 
     def holds(self, positions: Float[Tensor, "landmark goal"]) -> Bool[Tensor, " landmark"]:
         """Return which positions lie inside the disc."""
-        return self._distances(positions[None])[0] < self.radius
+        return _distances(positions[None], self._centre)[0] < self.radius
 
     def crosses(self, start: Float[Tensor, "edge goal"], stop: Float[Tensor, "edge goal"]) -> Bool[Tensor, " edge"]:
         """Return which straight lines from a start to a stop enter the disc."""
@@ -185,8 +200,9 @@ class KeepOut:
         nearest = start + share.clamp(0, 1)[:, None] * along
         return (nearest - centre).norm(dim=1) < self.radius
 
-    def _distances(self, observations: Float[Tensor, "batch step observation"]) -> Float[Tensor, "batch step"]:
-        return _distances(observations, torch.tensor([self.centre], dtype=torch.float32))
+    @property
+    def _centre(self) -> Float[Tensor, "1 position"]:
+        return torch.tensor([self.centre], dtype=torch.float32)
 
 
 def speed_limit(speed: float, channels: slice, weight: float = 1.0) -> Guide:
@@ -214,9 +230,16 @@ def add_guides(*guides: Guide) -> Guide:
     return score
 
 
+def _index(channels: Sequence[int], number: int) -> slice | list[int]:
+    """Return the index of the given channels; of the first ``number`` channels if none are given."""
+    return index_channels(channels) if channels else slice(number)
+
+
 def _distances(
-    observations: Float[Tensor, "batch step observation"], point: Float[Tensor, "batch_or_1 position"]
+    observations: Float[Tensor, "batch step observation"],
+    point: Float[Tensor, "batch_or_1 position"],
+    channels: Sequence[int] = (),
 ) -> Float[Tensor, "batch step"]:
     """Return the distance of each position to a point; its gradient at distance 0 is 0."""
-    offset = observations[..., : point.shape[-1]] - point[:, None].to(observations)
+    offset = observations[..., _index(channels, point.shape[-1])] - point[:, None].to(observations)
     return (offset.square().sum(dim=-1) + 1e-8).sqrt()

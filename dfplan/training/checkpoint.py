@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from dfplan.config import ModelConfig
+from dfplan.config import read_model_config
 from dfplan.data.cost_to_go import CostToGo
 from dfplan.ground.errors import InputError, unknown_name
 from dfplan.ground.files import write_file
@@ -113,7 +113,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
     try:
         names = [name for name in weights if name.startswith(COST_TO_GO)]
         graph = {name.removeprefix(COST_TO_GO): weights.pop(name) for name in names}
-        model = DiffusionForcing(ModelConfig(**json.loads(metadata["config"])))
+        model = DiffusionForcing(read_model_config(json.loads(metadata["config"])))
         model.cost_to_go = CostToGo(**graph) if graph else None
         model.load_state_dict(weights)
         info = json.loads(metadata["info"])
@@ -138,7 +138,7 @@ def _check_numbers(path: str | Path, model: DiffusionForcing) -> None:
     if not all(torch.isfinite(numbers).all() for numbers in (*model.state_dict().values(), model.alpha_bar)):
         raise InputError(f"{path} has weights or statistics that are not finite in float32; train or copy it again.")
     if model.cost_to_go is not None:
-        model.cost_to_go.check(str(path), model.config.goal_dim)
+        model.cost_to_go.check(str(path), model.config.task.goal_dim)
     if not (model.codec.std > 0).all():
         raise InputError(
             f"{path} has a standard deviation of {model.codec.std.min().item():g} in float32, which is not above 0; "

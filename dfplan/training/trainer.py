@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.config import Recipe, TrainingConfig, read_model_config
 from dfplan.data.segments import fit_cost_to_go
 from dfplan.data.trajectories import Statistics
 from dfplan.data.windows import WindowSampler
@@ -94,7 +94,7 @@ class Trainer:
         self.recipe, self.config = recipe, recipe.training
         self.output, self.device, self.processes = Path(output), device, processes
         torch.manual_seed(self.config.seed)
-        cost_to_go = fit_cost_to_go(dataset, recipe.model.goal_dim)
+        cost_to_go = fit_cost_to_go(dataset, recipe.model.task)
         self.model = DiffusionForcing(recipe.model, Statistics.from_dataset(dataset), cost_to_go).to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.windows = WindowSampler(dataset, recipe.model, self.config)
@@ -253,6 +253,6 @@ def load_recipe(output: str | Path) -> Recipe:
     path = Path(output) / RECIPE_NAME
     try:
         saved = json.loads(path.read_text())
-        return Recipe(saved["env_id"], ModelConfig(**saved["model"]), TrainingConfig(**saved["training"]))
+        return Recipe(saved["env_id"], read_model_config(saved["model"]), TrainingConfig(**saved["training"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the folder {output} contains no run to resume: {error}.") from error

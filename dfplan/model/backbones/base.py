@@ -100,7 +100,7 @@ class Backbone(nn.Module):
         )
         if config.fine_frequencies:
             self.embed_fine = BatchInvariantLinear(
-                2 * config.observation_dim * config.fine_frequencies, config.width, bias=False
+                2 * config.task.observation_dim * config.fine_frequencies, config.width, bias=False
             )
         self.embed_role = nn.Parameter(torch.randn(FIRST_PLANNED + 1, config.width))  # goal, start, planned token
         # Constants are buffers, because computing them in each pass would take a tenth of its time at batch size 1.
@@ -142,5 +142,5 @@ class Backbone(nn.Module):
 
         To hold a goal, actions must react to a hundredth of the maze's size, which a linear embedding hardly resolves.
         """
-        angle = (given[..., : self.config.observation_dim, None] * self.octaves).flatten(-2)
+        angle = (given[..., : self.config.task.observation_dim, None] * self.octaves).flatten(-2)
         return self.embed_fine(torch.cat([angle.sin(), angle.cos()], dim=-1))
