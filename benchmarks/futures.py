@@ -35,6 +35,7 @@ from dfplan.benchmarks.worlds.gust_maze import (
     summarize_outcomes,
 )
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.data.segments import find_segment_ends
 from dfplan.data.trajectories import Trajectories
 from dfplan.envs.demonstrations import Dataset
@@ -202,7 +203,7 @@ def estimate_mean_distance(paths: Float[np.ndarray, "path step 2"]) -> Estimate:
 
 def cut_segments(dataset: Dataset, horizon: int) -> tuple[Float[torch.Tensor, "segment 4"], Trajectories]:
     """Return the first observation of each segment and the ``horizon`` steps after it; a ball rests after its end."""
-    last = np.unique(find_segment_ends(dataset))
+    last = np.unique(find_segment_ends(Recording.from_rows(dataset)))
     first = np.concatenate([[0], last[:-1] + 1])
     row = np.minimum(first[:, None] + np.arange(1, horizon + 1), last[:, None])  # (segment, step)
     parts = (dataset["observations"][row], dataset["actions"][row - 1], dataset["rewards"][row])

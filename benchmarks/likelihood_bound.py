@@ -23,6 +23,7 @@ from dfplan.benchmarks.reporting.figures import INK
 from dfplan.benchmarks.small_models import train_small_model
 from dfplan.benchmarks.worlds.gaussian_process import ExactModel, GaussianProcess
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.data.trajectories import Statistics
 from dfplan.data.windows import WindowSampler
 from dfplan.envs.datasets import generate
@@ -186,7 +187,7 @@ def _train_gaussian_models(number: int, settings: Settings, run: Run) -> Gaussia
     models: dict[str, DiffusionForcing] = {
         scheme: _train_gaussian_model(scheme, seed, data, settings, run) for scheme in SCHEMES
     }
-    models[EXACT] = exact = ExactModel(process, Statistics.from_dataset(data))
+    models[EXACT] = exact = ExactModel(process, Statistics.from_recording(Recording.from_rows(data)))
     rng = np.random.default_rng(run.seed + HELD_OUT_SEED + number)
     return GaussianTraining(models, process.draw_tokens(settings.gaussian_sequences, exact.codec, rng))
 
@@ -202,7 +203,7 @@ def _train_gaussian_model(
 def draw_maze_tokens(env_id: str, model: DiffusionForcing, settings: Settings, run: Run) -> Tokens:
     """Return windows of newly generated data, drawn and normalised as in the training of ``model``."""
     data = generate(parse_maze_name(env_id), HELD_OUT_ROWS, seed=run.seed + HELD_OUT_SEED)
-    windows = WindowSampler(data, model.config, TrainingConfig())
+    windows = WindowSampler(Recording.from_rows(data), model.config, TrainingConfig())
     drawn = windows.draw(settings.maze_sequences, np.random.default_rng(run.seed))
     return model.codec.encode_windows(drawn.to(model.alpha_bar.device))
 

@@ -30,6 +30,7 @@ from dfplan.benchmarks.reporting.figures import (
 )
 from dfplan.benchmarks.small_models import train_small_model
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.data.trajectories import Trajectories
 from dfplan.data.windows import WindowSampler
 from dfplan.envs.datasets import load_dataset
@@ -144,7 +145,7 @@ class Roller:
         self.models, self.settings, self.seed = models, settings, seed
         self.layout, self.horizon = LAYOUTS[settings.maze], settings.model.horizon
         longest = replace(settings.model, num_tokens=settings.num_tokens * max(settings.multiples))
-        sampler = WindowSampler(dataset, longest, TrainingConfig(hold_goal=False))
+        sampler = WindowSampler(Recording.from_rows(dataset), longest, TrainingConfig(hold_goal=False))
         rng = np.random.default_rng([seed, 1])
         self.data, others = sampler.draw(settings.roll_outs, rng), sampler.draw(settings.roll_outs, rng)
         reference = others.trajectories.observations[:, -self.horizon - 1 :].double().numpy()

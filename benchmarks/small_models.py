@@ -11,6 +11,7 @@ from dfplan.benchmarks.reporting.ablation import Run
 from dfplan.benchmarks.reporting.provenance import digest_modules
 from dfplan.benchmarks.reporting.run_folder import MODELS
 from dfplan.config import Recipe
+from dfplan.data.recording import Recording
 from dfplan.envs.demonstrations import Dataset
 from dfplan.ground.devices import find_device
 from dfplan.ground.files import make_writable_folder
@@ -45,7 +46,7 @@ def train_small_model(recipe: Recipe, dataset: Dataset, run: Run, name: str) -> 
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(dataset[key]).tobytes() for key in sorted(dataset)))
     digest.update(repr(digest_modules("dfplan.training.trainer")).encode())
     folder = make_writable_folder(run.output / MODELS / f"{name}-{digest.hexdigest()[:8]}")
-    trainer = Trainer(recipe, dataset, folder, find_device(run.device))
+    trainer = Trainer(recipe, Recording.from_rows(dataset), folder, find_device(run.device))
     if (folder / STATE_NAME).exists() and load_recipe(folder) == recipe:
         trainer.resume()
     return trainer.run()

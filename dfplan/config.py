@@ -114,6 +114,7 @@ class TrainingConfig:
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the end of the segment
     long_ways: float = 0.0  # share of windows whose first row is drawn in proportion to its steps to the goal
     short_ways: float = 0.0  # share of windows that begin at most dfplan.data.windows.SHORT_WAY steps before their goal
+    short_windows: bool = False  # whether windows may reach beyond the end of an episode, see dfplan.data.windows
     hold_goal: bool = True  # True: a window stands still after its goal. False: it follows the recording past the goal
     start_known: float = 0.8  # share of windows whose current observation is (nearly) clean
     start_level: float = 0.004  # highest level of these observations, as a share of K
@@ -151,6 +152,8 @@ class TrainingConfig:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.short_windows and self.hold_goal:
+            raise ValueError("short_windows=True needs hold_goal=False, which follows a recording past its goals.")
         if self.short_ways and not self.hold_goal:
             raise ValueError(
                 f"short_ways={self.short_ways} needs hold_goal=True: without it, a window is longer than a short way."

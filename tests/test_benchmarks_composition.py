@@ -9,6 +9,7 @@ from dfplan.benchmarks import composition
 from dfplan.benchmarks.composition import ARRIVAL, CORNERS, CROSSING_STEPS, HALF, MODEL, REACH, SPREAD
 from dfplan.benchmarks.reporting.ablation import Run, format_markdown_table
 from dfplan.config import TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.data.segments import find_segment_ends
 from dfplan.data.trajectories import Statistics
 from dfplan.data.windows import WindowSampler
@@ -63,7 +64,7 @@ def test_the_dataset_has_one_segment_per_path_whose_actions_lead_from_row_to_row
     paths, _ = crossings
     data = composition.make_dataset(paths)
     last = np.arange(200) * (CROSSING_STEPS + 1) + CROSSING_STEPS
-    assert np.array_equal(np.unique(find_segment_ends(data)), last)
+    assert np.array_equal(np.unique(find_segment_ends(Recording.from_rows(data))), last)
     reached = data["observations"][:-1] + data["actions"][:-1]
     inside = np.setdiff1d(np.arange(len(reached)), last)
     assert reached[inside] == pytest.approx(data["observations"][inside + 1], abs=1e-6)
@@ -71,7 +72,9 @@ def test_the_dataset_has_one_segment_per_path_whose_actions_lead_from_row_to_row
 
 
 def test_a_window_of_the_dataset_is_a_crossing_that_ends_standing_still(crossings):
-    sampler = WindowSampler(composition.make_dataset(crossings[0]), MODEL, TrainingConfig(goal_on_the_way=0.0))
+    sampler = WindowSampler(
+        Recording.from_rows(composition.make_dataset(crossings[0])), MODEL, TrainingConfig(goal_on_the_way=0.0)
+    )
     windows = sampler.draw(50, np.random.default_rng(0))
     assert windows.goals.numpy() == pytest.approx(windows.trajectories.observations[:, -1].numpy())
     moved = windows.starts + windows.trajectories.actions.sum(dim=1)
@@ -163,8 +166,8 @@ class Recalling(DiffusionForcing):
 
     def __init__(self, paths):
         data = composition.make_dataset(paths)
-        super().__init__(MODEL, Statistics.from_dataset(data))
-        sampler = WindowSampler(data, MODEL, TrainingConfig(goal_on_the_way=0.0))
+        super().__init__(MODEL, Statistics.from_recording(Recording.from_rows(data)))
+        sampler = WindowSampler(Recording.from_rows(data), MODEL, TrainingConfig(goal_on_the_way=0.0))
         self.windows = self.codec.encode_windows(sampler._cut_windows(sampler.starts, sampler.ends[sampler.starts]))
         self.backbone = Exact(self.predict_exactly)
 

@@ -24,6 +24,7 @@ from dfplan.benchmarks import (
 from dfplan.benchmarks.evaluation import episodes
 from dfplan.benchmarks.evaluation.statistics import Estimate
 from dfplan.benchmarks.reporting.ablation import Run, format_markdown_table
+from dfplan.data.recording import Recording
 from dfplan.data.segments import fit_cost_to_go
 from dfplan.envs.demonstrations import generate
 from dfplan.envs.layouts import parse_maze_name
@@ -78,7 +79,7 @@ def knowing(path, device="cpu"):
     model, info = load_checkpoint(path, device)
     if model.cost_to_go is None:
         recording = generate(parse_maze_name(info["env_id"]), rows=3000, seed=0)
-        model.cost_to_go = fit_cost_to_go(recording, model.config.task)
+        model.cost_to_go = fit_cost_to_go(Recording.from_rows(recording), model.config.task)
     return model, info
 
 

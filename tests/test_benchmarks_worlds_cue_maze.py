@@ -9,6 +9,7 @@ from dfplan.benchmarks.worlds.cue_maze import (
     generate_cue_demonstrations,
     run_cue_maze,
 )
+from dfplan.data.recording import Recording
 from dfplan.data.segments import find_segment_ends
 from dfplan.envs.demonstrations import COLUMNS
 from dfplan.envs.demonstrator import WaypointController
@@ -53,7 +54,7 @@ def test_both_ways_share_all_cells_between_the_row_of_starts_and_the_row_of_ends
 
 
 def test_a_demonstration_is_one_segment_from_the_start_of_its_cue_to_the_end_on_the_other_side(demonstrations):
-    last = np.unique(find_segment_ends(demonstrations))
+    last = np.unique(find_segment_ends(Recording.from_rows(demonstrations)))
     first = np.concatenate([[0], last[:-1] + 1])
     np.testing.assert_array_equal(np.flatnonzero(demonstrations["timeouts"]), last)
     positions = demonstrations["observations"][:, :2]

@@ -4,6 +4,7 @@ import torch
 
 from dfplan.benchmarks.worlds.gaussian_process import ExactModel, GaussianProcess
 from dfplan.config import ModelConfig, TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.data.trajectories import Statistics
 from dfplan.data.windows import WindowSampler
 
@@ -28,7 +29,7 @@ def test_the_covariance_is_that_of_the_sequences_drawn(process):
 
 
 def test_training_windows_have_the_same_covariance(process):
-    data = process.make_dataset(40_000, np.random.default_rng(0))
+    data = Recording.from_rows(process.make_dataset(40_000, np.random.default_rng(0)))
     exact = ExactModel(process, UNIT)
     windows = WindowSampler(data, CONFIG, TrainingConfig(hold_goal=False)).draw(20_000, np.random.default_rng(1))
     assert np.abs(np.cov(flat(exact, exact.codec.encode_windows(windows)).T) - process.covariance()).max() < 0.1

@@ -23,6 +23,7 @@ from dfplan.benchmarks.worlds.gust_maze import (
     summarize_outcomes,
 )
 from dfplan.config import ModelConfig
+from dfplan.data.recording import Recording
 from dfplan.data.segments import find_segment_ends
 from dfplan.envs.demonstrations import COLUMNS
 from dfplan.envs.demonstrator import WaypointController
@@ -108,7 +109,7 @@ def test_every_ball_has_its_own_coin():
 
 
 def test_demonstrations_take_both_ways_and_the_windy_one_ends_in_both_hollows(demonstrations):
-    last = np.unique(find_segment_ends(demonstrations))
+    last = np.unique(find_segment_ends(Recording.from_rows(demonstrations)))
     np.testing.assert_array_equal(np.flatnonzero(demonstrations["timeouts"]), last)
     ends, ways = demonstrations["observations"][last, :2], assign_ways(24)
     calm = ways == WAYS.index("calm")
@@ -118,7 +119,7 @@ def test_demonstrations_take_both_ways_and_the_windy_one_ends_in_both_hollows(de
 
 
 def test_the_calm_way_is_longer_by_about_the_factor_by_which_the_windy_way_is_more_frequent(demonstrations):
-    last = np.unique(find_segment_ends(demonstrations))
+    last = np.unique(find_segment_ends(Recording.from_rows(demonstrations)))
     rows = np.diff(last, prepend=-1)
     calm = assign_ways(24) == WAYS.index("calm")
     assert 1.8 < rows[calm].mean() / rows[~calm].mean() < 3
@@ -160,12 +161,12 @@ def tiny_causal(demonstrations):
     from dfplan.model.diffusion_forcing import DiffusionForcing
 
     torch.manual_seed(0)
-    return DiffusionForcing(TINY.model, Statistics.from_dataset(demonstrations)).eval()
+    return DiffusionForcing(TINY.model, Statistics.from_recording(Recording.from_rows(demonstrations))).eval()
 
 
 def test_balls_rest_after_the_end_of_their_segment(demonstrations):
     _, shown = futures.cut_segments(demonstrations, 280)
-    last = demonstrations["observations"][np.unique(find_segment_ends(demonstrations)), :2]
+    last = demonstrations["observations"][np.unique(find_segment_ends(Recording.from_rows(demonstrations))), :2]
     np.testing.assert_array_equal(shown.observations[:, -1, :2], last)
 
 

@@ -6,6 +6,7 @@ import torch
 from dfplan.benchmarks.evaluation import episodes
 from dfplan.commands import ship
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.training.checkpoint import load_checkpoint
 from dfplan.training.trainer import Trainer
 
@@ -15,7 +16,7 @@ def run(tiny_dataset, tmp_path):
     """The folder of a finished run."""
     model = ModelConfig(frame_stack=2, num_tokens=4, num_levels=100, width=16, depth=1, num_heads=2)
     recipe = Recipe("maze2d-umaze-v1", model, TrainingConfig(steps=1, batch_size=2, precision="float32"))
-    Trainer(recipe, tiny_dataset, tmp_path / "run", torch.device("cpu")).run()
+    Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path / "run", torch.device("cpu")).run()
     return tmp_path / "run"
 
 

@@ -7,7 +7,8 @@ import torch
 from dfplan.config import TrainingConfig
 from dfplan.data import windows
 from dfplan.data.cost_to_go import CostToGo
-from dfplan.data.segments import find_segment_ends, find_stream_ends, fit_cost_to_go, read_true_states
+from dfplan.data.recording import Recording
+from dfplan.data.segments import find_segment_ends, find_stream_ends, fit_cost_to_go
 from dfplan.data.windows import WindowSampler
 from dfplan.envs.demonstrations import generate
 from dfplan.envs.layouts import LAYOUTS
@@ -16,20 +17,29 @@ from dfplan.ground.errors import InputError
 from dfplan.task import MAZE
 
 
+def record(x, timeouts, **columns):
+    """A recording of positions x on a line."""
+    observations = np.pad(np.array(x, np.float32)[:, None], ((0, 0), (0, 3)))
+    rows = {"observations": observations, "actions": np.zeros((len(x), 2)), "timeouts": np.array(timeouts, bool)}
+    return Recording.from_rows(rows | columns)
+
+
 def test_a_segment_ends_at_a_new_goal_at_a_timeout_and_at_the_end_of_the_data():
     goals = np.array([[1, 1], [1, 1], [2, 2], [2, 2], [2, 2], [2, 2]])
-    dataset = {"infos/goal": goals, "timeouts": np.array([0, 0, 0, 1, 0, 0], bool)}
-    assert find_segment_ends(dataset).tolist() == [1, 1, 3, 3, 5, 5]
+    recording = record(range(6), [0, 0, 0, 1, 0, 0], **{"infos/goal": goals})
+    assert find_segment_ends(recording).tolist() == [1, 1, 3, 3, 5, 5]
 
 
 def test_a_stream_continues_over_a_repeated_row_and_ends_at_other_timeouts_and_at_the_end_of_the_data():
-    x = np.array([0.0, 0.1, 0.1, 0.3, 2.0, 2.1])
-    dataset = {"observations": x[:, None], "timeouts": np.array([0, 1, 0, 1, 0, 0], bool)}
-    assert find_stream_ends(dataset).tolist() == [3, 3, 3, 3, 5, 5]
+    x, timeouts, none = [0.0, 0.1, 0.1, 0.3, 2.0, 2.1], [0, 1, 0, 1, 0, 0], np.zeros((6, 2))
+    of_maze = {"infos/goal": none, "infos/qpos": none, "infos/qvel": none}
+    assert find_stream_ends(record(x, timeouts, **of_maze)).tolist() == [3, 3, 3, 3, 5, 5]
+    assert find_stream_ends(record(x, timeouts)).tolist() == [1, 1, 3, 3, 5, 5], "elsewhere a timeout ends an episode"
 
 
 def draw(tiny_dataset, tiny_config, count=200, **settings):
-    return WindowSampler(tiny_dataset, tiny_config, TrainingConfig(**settings)).draw(count, np.random.default_rng(0))
+    sampler = WindowSampler(Recording.from_rows(tiny_dataset), tiny_config, TrainingConfig(**settings))
+    return sampler.draw(count, np.random.default_rng(0))
 
 
 def test_a_window_holds_the_states_after_each_action(tiny_dataset, tiny_config):
@@ -81,7 +91,7 @@ def test_a_goal_token_and_a_start_token_come_before_the_plan(tiny_dataset, tiny_
 def test_data_without_two_steps_of_one_demonstration_are_refused(tiny_dataset, tiny_config):
     one_row = {key: column[:1] for key, column in tiny_dataset.items()}
     with pytest.raises(InputError, match="use more rows"):
-        WindowSampler(one_row, tiny_config, TrainingConfig())
+        WindowSampler(Recording.from_rows(one_row), tiny_config, TrainingConfig())
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +121,7 @@ def test_without_a_held_goal_every_step_of_a_window_obeys_the_physics(recording,
 
 
 def test_without_a_held_goal_windows_continue_past_new_goals_and_repeated_rows(recording, tiny_config):
-    x = read_true_states(recording)[:, 0]
+    x = Recording.from_rows(recording).true_states[:, 0]
     timeouts = np.flatnonzero(recording["timeouts"])
     first = np.searchsorted(np.sort(x), long_windows(recording, tiny_config).starts[:, 0].numpy())
     start = np.argsort(x)[first]  # the row of each window's start
@@ -149,8 +159,9 @@ def test_long_and_short_ways_cannot_be_more_than_all_windows():
 
 
 def test_the_cost_to_go_is_fitted_to_the_true_positions(recording):
-    known = fit_cost_to_go(recording, MAZE)
-    states, is_last = read_true_states(recording), find_stream_ends(recording) == np.arange(2000)
+    known = fit_cost_to_go(Recording.from_rows(recording), MAZE)
+    states = Recording.from_rows(recording).true_states
+    is_last = find_stream_ends(Recording.from_rows(recording)) == np.arange(2000)
     assert is_last.sum() == 2
     expected = CostToGo.fit(states[:, :2], is_last)
     for name, part in expected.to_tensors().items():
@@ -165,14 +176,14 @@ def test_the_cost_to_go_has_no_edge_from_one_demonstrator_to_the_next():
     states[:, 0] = np.arange(300) % 150 / 10
     for is_marked, num_thrown in ((False, 1), (True, 0)):
         timeouts = (np.arange(300) == 149) & is_marked
-        columns = {"observations": states, "infos/qpos": states[:, :2], "infos/qvel": states[:, 2:]}
-        known = fit_cost_to_go(columns | {"timeouts": timeouts}, MAZE)
+        columns = {"observations": states, "actions": np.zeros((300, 2))}
+        known = fit_cost_to_go(Recording.from_rows(columns | {"timeouts": timeouts}), MAZE)
         assert (known.chances > 0).sum() == num_thrown and (known.chances == 0).sum() > 20
 
 
 def test_the_cost_to_go_of_a_maze_leads_around_its_wall():
     """In umaze a wall is between (3, 1) and (1, 1). The path around it has a length of 6, i.e. 120 steps of 0.05."""
-    known = fit_cost_to_go(generate("umaze", rows=10_000, seed=3), MAZE)
+    known = fit_cost_to_go(Recording.from_rows(generate("umaze", rows=10_000, seed=3)), MAZE)
     way = torch.tensor([[3.0, 1.0], [3.0, 2.0], [3.0, 3.0], [2.0, 3.0], [1.0, 3.0], [1.0, 2.0], [1.0, 1.0]])
     for there in (way, way.flip(0)):
         costs = known.solve_for(there[-1:])(there[None])[0]
@@ -181,6 +192,6 @@ def test_the_cost_to_go_of_a_maze_leads_around_its_wall():
 
 def test_the_cost_to_go_is_fitted_to_observations_if_there_are_no_true_states(recording):
     without = {name: column for name, column in recording.items() if name not in ("infos/qpos", "infos/qvel")}
-    known, ends = fit_cost_to_go(without, MAZE), find_stream_ends(recording)
+    known, ends = fit_cost_to_go(Recording.from_rows(without), MAZE), find_stream_ends(Recording.from_rows(recording))
     expected = CostToGo.fit(recording["observations"][:, :2], ends == np.arange(2000))
     assert all(torch.equal(part, known.to_tensors()[name]) for name, part in expected.to_tensors().items())

@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from dfplan.config import ModelConfig
+from dfplan.data.recording import Recording
 from dfplan.data.trajectories import Statistics, Trajectories
 from dfplan.model.tokens import GOAL, START, TrajectoryCodec
 
@@ -49,8 +50,9 @@ def test_statistics_are_those_of_the_data_with_rewards_scaled_to_plus_minus_one(
         "observations": np.array([[0, 1, 2, 3], [2, 1, 2, 5]], np.float32),
         "actions": np.array([[1, 0], [-1, 0]], np.float32),
         "rewards": np.array([0, 1], np.float32),
+        "timeouts": np.zeros(2, bool),
     }
-    statistics = Statistics.from_dataset(dataset)
+    statistics = Statistics.from_recording(Recording.from_rows(dataset))
     np.testing.assert_allclose(statistics.mean, [1, 1, 2, 4, 0, 0, 0.5])
     np.testing.assert_allclose(statistics.std, [1, 1e-3, 1e-3, 1, 1, 1e-3, 0.5])
 

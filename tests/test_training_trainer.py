@@ -11,6 +11,7 @@ import torch
 from torchrun import torchrun
 
 from dfplan.config import Recipe, TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.envs.demonstrations import generate
 from dfplan.ground.errors import InputError
 from dfplan.ground.processes import Processes, find_processes
@@ -37,14 +38,14 @@ def test_the_learning_rate_warms_up_then_falls_to_its_final_value():
 
 
 def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(recipe, tiny_dataset, tmp_path):
-    uninterrupted = Trainer(recipe, tiny_dataset, tmp_path / "one", CPU)
+    uninterrupted = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path / "one", CPU)
     uninterrupted.run()
-    killed = Trainer(recipe, tiny_dataset, tmp_path / "two", CPU)
+    killed = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path / "two", CPU)
     for _ in range(3):
         killed.update()
     killed.save()
     killed.update()  # lost
-    resumed = Trainer(load_recipe(tmp_path / "two"), tiny_dataset, tmp_path / "two", CPU)
+    resumed = Trainer(load_recipe(tmp_path / "two"), Recording.from_rows(tiny_dataset), tmp_path / "two", CPU)
     resumed.resume()
     assert resumed.step == 3
     resumed.run()
@@ -53,7 +54,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted
 
 
 def test_a_run_writes_a_checkpoint_of_the_averaged_model_with_its_origin(recipe, tiny_dataset, tmp_path):
-    averaged = Trainer(recipe, tiny_dataset, tmp_path, CPU).run()
+    averaged = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU).run()
     model, info = load_checkpoint(tmp_path / "model.safetensors")
     assert info == {"env_id": "maze2d-umaze-v1", "step": 6, "demonstrations": "recorded"}
     assert torch.equal(weights(model), weights(averaged))
@@ -61,7 +62,7 @@ def test_a_run_writes_a_checkpoint_of_the_averaged_model_with_its_origin(recipe,
 
 
 def test_the_averaged_weights_follow_the_trained_ones(recipe, tiny_dataset, tmp_path):
-    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
+    trainer = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU)
     before = weights(trainer.model).clone()
     trainer.update()
     moved = weights(trainer.model) - before
@@ -73,7 +74,7 @@ def test_the_averaged_weights_follow_the_trained_ones(recipe, tiny_dataset, tmp_
 def test_a_full_disk_is_an_error_of_one_sentence_and_the_run_resumes_from_the_old_state(
     recipe, tiny_dataset, tmp_path, full_disk, size
 ):
-    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
+    trainer = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU)
     trainer.save()
     files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     trainer.update()
@@ -85,7 +86,7 @@ def test_a_full_disk_is_an_error_of_one_sentence_and_the_run_resumes_from_the_ol
 
 
 def test_measuring_the_throughput_does_not_change_the_run(recipe, tiny_dataset, tmp_path):
-    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
+    trainer = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU)
     before = weights(trainer.model).clone()
     assert math.isfinite(trainer.measure_seconds_per_step()) and trainer.measure_seconds_per_step() > 0
     assert torch.equal(weights(trainer.model), before) and trainer.step == 0
@@ -97,7 +98,7 @@ def test_measuring_the_throughput_does_not_change_the_run(recipe, tiny_dataset, 
 def test_a_folder_without_a_run_or_with_a_damaged_state_cannot_be_resumed(recipe, tiny_dataset, tmp_path):
     with pytest.raises(InputError, match="no run to resume"):
         load_recipe(tmp_path)
-    trainer = Trainer(recipe, tiny_dataset, tmp_path, CPU)
+    trainer = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU)
     trainer.save()
     (tmp_path / "state.pt").write_bytes(b"half a file")
     with pytest.raises(InputError, match="cannot resume"):
@@ -109,16 +110,21 @@ def test_a_folder_without_a_run_or_with_a_damaged_state_cannot_be_resumed(recipe
 def test_the_losses_of_all_slices_add_up_to_the_loss_of_the_batch(recipe, tiny_dataset, tmp_path, loss_weight, count):
     changed = {"loss_weight": loss_weight, "level_sampler": "teacher_forcing", "precision": "float32"}  # much is clean
     recipe = replace(recipe, training=replace(recipe.training, **changed))
-    whole = Trainer(recipe, tiny_dataset, tmp_path, CPU)._compute_own_loss()
-    trainers = [Trainer(recipe, tiny_dataset, tmp_path, CPU, Processes(rank, count)) for rank in range(count)]
+    whole = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU)._compute_own_loss()
+    trainers = [
+        Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU, Processes(rank, count))
+        for rank in range(count)
+    ]
     assert sum(trainer._compute_own_loss() for trainer in trainers).item() == pytest.approx(whole.item(), rel=1e-6)
 
 
 def test_the_share_of_a_slice_is_its_share_of_the_tokens_to_predict(recipe, tiny_dataset, tmp_path):
     recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
-    first, second = (Trainer(recipe, tiny_dataset, tmp_path, CPU, Processes(rank, 2)) for rank in range(2))
+    first, second = (
+        Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU, Processes(rank, 2)) for rank in range(2)
+    )
     levels = torch.tensor([[0, 0, 5, 0, 0, 0], [0, 0, 5, 5, 5, 0]])  # one planned token, and three
-    assert [trainer._compute_own_share(levels).item() for trainer in (first, second)] == [0.25, 0.75]
+    assert [trainer._compute_own_share(levels, None).item() for trainer in (first, second)] == [0.25, 0.75]
 
 
 def test_two_processes_have_the_losses_and_weights_of_one_and_resume_as_one(recipe, tmp_path):
@@ -128,7 +134,7 @@ def test_two_processes_have_the_losses_and_weights_of_one_and_resume_as_one(reci
     ended = torchrun(__file__, tmp_path)
     assert ended.returncode == 0, ended.stderr
     losses, *by_process = torch.load(tmp_path / "found.pt")
-    alone = Trainer(recipe, dataset, tmp_path / "alone", CPU)
+    alone = Trainer(recipe, Recording.from_rows(dataset), tmp_path / "alone", CPU)
     assert losses == pytest.approx([alone.update().item() for _ in range(UPDATES)], abs=1e-5)
     assert torch.equal(*by_process)
     torch.testing.assert_close(by_process[0], weights(alone.model), rtol=0, atol=1e-5)
@@ -140,11 +146,11 @@ def train_with_the_others(folder):
     processes = find_processes()
     with processes.connect(CPU):
         connection = weakref.ref(torch.distributed.group.WORLD)
-        trainer = Trainer(recipe, dataset, folder / "run", CPU, processes)
+        trainer = Trainer(recipe, Recording.from_rows(dataset), folder / "run", CPU, processes)
         losses = [trainer.update().item() for _ in range(UPDATES // 2)]
         trainer.save()
         trainer.update()  # lost
-        resumed = Trainer(recipe, dataset, folder / "run", CPU, processes)
+        resumed = Trainer(recipe, Recording.from_rows(dataset), folder / "run", CPU, processes)
         resumed.resume()
         losses += [resumed.update().item() for _ in range(UPDATES // 2)]
         found = [losses, *processes.gather(weights(resumed.model).detach())]

@@ -13,7 +13,7 @@ from dfplan.benchmarks.evaluation.driving import run_episodes
 from dfplan.benchmarks.evaluation.episodes import Agent, draw_episode_seeds
 from dfplan.benchmarks.evaluation.estimates import Row
 from dfplan.benchmarks.evaluation.statistics import Estimate, bootstrap, estimate_proportion
-from dfplan.benchmarks.worlds.recording import draw_states_around, make_recording, record_demonstrations
+from dfplan.benchmarks.worlds.recorder import draw_states_around, make_recording, record_demonstrations
 from dfplan.envs.demonstrations import DATASET_NOISE, Dataset
 from dfplan.envs.demonstrator import WaypointController
 from dfplan.envs.layouts import Layout

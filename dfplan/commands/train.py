@@ -20,6 +20,7 @@ from dfplan.benchmarks.reporting.figures import draw_plans
 from dfplan.benchmarks.reporting.provenance import read_commit
 from dfplan.commands.model_card import CARD_NAME, choose_agents, format_option, is_untouched, name_backbone, write_card
 from dfplan.config import DEMONSTRATIONS, PRECISIONS, Recipe
+from dfplan.data.recording import Recording
 from dfplan.envs.datasets import load_dataset
 from dfplan.envs.layouts import LAYOUTS, parse_maze_name
 from dfplan.ground.command_line import (
@@ -73,9 +74,9 @@ def main() -> None:
         recipe = _choose_recipe(
             arguments, maze
         )  # again, because another run may have started here before the folder was locked
-        dataset = load_dataset(maze, source.dataset, source.rows, source.seed, progress)
+        recording = Recording.from_rows(load_dataset(maze, source.dataset, source.rows, source.seed, progress))
         with processes.connect(device):
-            _train(Trainer(recipe, dataset, arguments.output, device, processes), arguments, maze)
+            _train(Trainer(recipe, recording, arguments.output, device, processes), arguments, maze)
 
 
 def _train(trainer: Trainer, arguments: Namespace, maze: str) -> None:

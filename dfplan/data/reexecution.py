@@ -20,10 +20,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from dfplan.data.pursuit import advance, push_towards
+from dfplan.data.recording import Recording
 from dfplan.ground.errors import InputError
 from dfplan.task import MAZE
 
-Dataset = dict[str, np.ndarray]
 States = Float[np.ndarray, "trajectory 4"]
 Positions = Float[np.ndarray, "trajectory 2"]
 Rows = Int[np.ndarray, " trajectory"]
@@ -60,13 +60,13 @@ class Motion:
         return np.concatenate([states[:, :2] + self.duration * velocity, velocity], axis=1)
 
 
-def fit_motion(dataset: Dataset) -> Motion:
+def fit_motion(recording: Recording) -> Motion:
     """Fit the motion away from walls by least squares; rows that do not fit, such as contacts, are left out.
 
     Raises:
         InputError: if observations do not have 4 numbers (position and velocity in a plane), or actions not 2.
     """
-    observations, actions = dataset["observations"].astype(np.float64), dataset["actions"].astype(np.float64)
+    observations, actions = recording.observations.astype(np.float64), recording.actions.astype(np.float64)
     if observations.shape[1:] != (4,) or actions.shape[1:] != (2,):
         shapes = f"{observations.shape[1:]} and {actions.shape[1:]}"
         raise InputError(
@@ -95,11 +95,11 @@ def _fit_robustly(
     return coefficients, fits
 
 
-def re_execute(dataset: Dataset, ends: Int[np.ndarray, " row"], max_steps: int, seed: int) -> Dataset:
-    """Return re-executed demonstrations in the format of ``dataset``; each is a segment of its own.
+def re_execute(recording: Recording, ends: Int[np.ndarray, " row"], max_steps: int, seed: int) -> Recording:
+    """Return re-executed demonstrations; each is an episode of its own.
 
     Args:
-        dataset: a recording in D4RL's format.
+        recording: what is re-executed.
         ends: for each row, the last row of its segment.
         max_steps: steps after which a re-execution that has not come to rest at its goal is discarded.
         seed: determines which parts are re-executed and where they start.
@@ -108,7 +108,7 @@ def re_execute(dataset: Dataset, ends: Int[np.ndarray, " row"], max_steps: int, 
         InputError: if the recording has no whole segment, is not of a point in a plane, or cannot be re-executed.
     """
     random = np.random.default_rng(seed)
-    observations = dataset["observations"].astype(np.float64)
+    observations = recording.observations.astype(np.float64)
     first, goal_row, spread = _draw_parts(ends, random)
     if not len(first):
         raise InputError(
@@ -119,7 +119,7 @@ def re_execute(dataset: Dataset, ends: Int[np.ndarray, " row"], max_steps: int, 
     starts = observations[first]
     starts[:, :2] += spread[:, None] * random.uniform(-1, 1, size=(len(first), 2))
     starts[:, 2:] *= random.random((len(first), 1)) ** 3  # mostly slow; fast states are visited on the way anyway
-    states, actions = _pursue(fit_motion(dataset), observations, starts, first, goal_row, max_steps)
+    states, actions = _pursue(fit_motion(recording), observations, starts, first, goal_row, max_steps)
     last, arrived = _find_arrivals(states, goals)
     used = np.arange(max_steps + 1) <= last[:, None]  # (trajectory, step)
     nearest, supported = _find_nearest_rows(states, used, observations[:, :2])
@@ -132,13 +132,17 @@ def re_execute(dataset: Dataset, ends: Int[np.ndarray, " row"], max_steps: int, 
     used = used[kept]
     is_last = (np.arange(max_steps + 1) == last[kept, None])[used]
     segment_goals = np.broadcast_to(goals[kept, None], (*used.shape, 2))[used]
-    return {
-        "observations": states[kept][used].astype(np.float32),
-        "actions": actions[kept][used].astype(np.float32),
-        "rewards": dataset["rewards"][nearest[kept]][used],
-        "timeouts": is_last,
-        "infos/goal": segment_goals.astype(np.float32),
-    }
+    none = np.zeros_like(is_last)
+    return Recording(
+        observations=states[kept][used].astype(np.float32),
+        actions=actions[kept][used].astype(np.float32),
+        rewards=recording.rewards[nearest[kept]][used],
+        is_last=is_last,
+        is_absorbing=none,
+        is_final=none,
+        goals=segment_goals.astype(np.float32),
+        source=recording.source,
+    )
 
 
 def _draw_parts(

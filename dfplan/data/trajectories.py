@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from dfplan.data.recording import Recording
+
 
 @dataclass(frozen=True)
 class Trajectories:
@@ -27,13 +29,13 @@ class Statistics:
     std: Float[np.ndarray, " channel"]
 
     @classmethod
-    def from_dataset(cls, dataset: dict[str, np.ndarray]) -> "Statistics":
-        """Return the statistics of a data set in D4RL's format.
+    def from_recording(cls, recording: Recording) -> "Statistics":
+        """Return the statistics of a recording.
 
         Rewards are not standardised but mapped to [-1, 1]: divided by its standard deviation, a sparse reward would
         reach 10 and dominate the loss.
         """
-        observations, actions, rewards = dataset["observations"], dataset["actions"], dataset["rewards"]
+        observations, actions, rewards = recording.observations, recording.actions, recording.rewards
         low, high = float(rewards.min()), float(rewards.max())
         mean = np.concatenate([observations.mean(0, np.float64), actions.mean(0, np.float64), [(low + high) / 2]])
         std = np.concatenate([observations.std(0, np.float64), actions.std(0, np.float64), [max(high - low, 1e-3) / 2]])

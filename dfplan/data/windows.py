@@ -1,21 +1,26 @@
-"""Training windows from a data set in D4RL's format, each with a goal found by hindsight.
+"""Training windows from a recording, each with a goal found by hindsight.
 
 A window starts at any row of a segment (``dfplan.data.segments``) and leads to its goal: the end of the segment, or a
 state on the way. After the goal the window stands still: the position is constant, and velocity and action are zero.
 
 With ``hold_goal=False`` a window never stands still. It follows the stream of one demonstrator, past the goals of its
 segments. The goal of such a window is its last state, or a state on the way.
+
+With ``short_windows`` a window may also begin near the end of an episode. If the episode terminated, the window goes on
+in its last, absorbing observation with action 0 and reward 0. Otherwise nobody knows how the episode would have gone
+on: the rest of the window is marked as unknown, and no loss is computed for it.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from dfplan.config import ModelConfig, TrainingConfig
+from dfplan.data.recording import Recording
 from dfplan.data.reexecution import re_execute
-from dfplan.data.segments import find_segment_ends, find_stream_ends, read_true_states
+from dfplan.data.segments import find_segment_ends, find_stream_ends
 from dfplan.data.trajectories import Trajectories
 from dfplan.ground.errors import InputError
 from dfplan.task import index_channels
@@ -25,41 +30,55 @@ SHORT_WAY = 40  # most steps to the goal; a point mass can return from half a ce
 
 @dataclass(frozen=True)
 class Windows:
-    """A batch of training windows in environment units."""
+    """A batch of training windows in environment units.
+
+    Attributes:
+        goals: of each window.
+        starts: the observation before the first step.
+        trajectories: the steps.
+        is_known: which steps are recorded; None if all of them are.
+    """
 
     goals: Float[torch.Tensor, "batch goal"]
     starts: Float[torch.Tensor, "batch observation"]
     trajectories: Trajectories
+    is_known: Bool[torch.Tensor, "batch step"] | None = None
 
     def to(self, device: torch.device) -> "Windows":
         """Return the windows on ``device``."""
         parts = self.trajectories
         trajectories = Trajectories(parts.observations.to(device), parts.actions.to(device), parts.rewards.to(device))
-        return Windows(self.goals.to(device), self.starts.to(device), trajectories)
+        is_known = None if self.is_known is None else self.is_known.to(device)
+        return Windows(self.goals.to(device), self.starts.to(device), trajectories, is_known)
 
 
 class WindowSampler:
-    """Draws windows of ``model.horizon`` steps from a data set in memory.
+    """Draws windows of ``model.horizon`` steps from a recording in memory.
 
     Args:
-        dataset: a recording in D4RL's format.
+        recording: where they are cut out.
         model: sizes of the windows.
         training: shares of the kinds of windows, and whether the recording is re-executed first.
 
     Raises:
-        InputError: if the data set has too few rows for a window, or cannot be re-executed.
+        InputError: if the recording has too few rows for a window, or cannot be re-executed, or windows should stand
+            still at the goals of a task in which nothing rests at a goal.
     """
 
-    def __init__(self, dataset: dict[str, np.ndarray], model: ModelConfig, training: TrainingConfig):
+    def __init__(self, recording: Recording, model: ModelConfig, training: TrainingConfig):
+        if training.hold_goal and not model.task.rests:
+            raise InputError("hold_goal=True invents standing still at goals, and nothing rests in this task.")
         if training.demonstrations == "re-executed":
-            dataset = re_execute(dataset, find_segment_ends(dataset), model.horizon, training.seed)
+            recording = re_execute(recording, find_segment_ends(recording), model.horizon, training.seed)
         if training.hold_goal:
-            observations, self.ends, fewest_steps = dataset["observations"], find_segment_ends(dataset), 1
+            observations, self.ends, fewest_steps = recording.observations, find_segment_ends(recording), 1
         else:
-            observations, self.ends, fewest_steps = read_true_states(dataset), find_stream_ends(dataset), model.horizon
+            observations, self.ends = recording.true_states, find_stream_ends(recording)
+            fewest_steps = 1 if training.short_windows else model.horizon
         self.observations = observations.astype(np.float32)
-        self.actions = dataset["actions"].astype(np.float32)
-        self.rewards = dataset["rewards"].astype(np.float32)
+        self.actions = recording.actions.astype(np.float32)
+        self.rewards = recording.rewards.astype(np.float32)
+        self.is_absorbing = recording.is_absorbing
         self.model, self.training = model, training
         # Windows start at rows with at least ``fewest_steps`` steps left.
         left = self.ends - np.arange(len(self.ends))
@@ -78,7 +97,9 @@ class WindowSampler:
         With ``hold_goal=False`` it is drawn between the start and the end of the window.
         """
         start = self._draw_starts(batch_size, rng)
-        end = self.ends[start] if self.training.hold_goal else start + self.model.horizon
+        end = self.ends[start]
+        if not self.training.hold_goal:
+            end = np.minimum(end, start + self.model.horizon)
         on_the_way = start + 1 + (rng.random(batch_size) * (end - start)).astype(np.int64)
         goal_row = np.where(rng.random(batch_size) < self.training.goal_on_the_way, on_the_way, end)
         return self._cut_windows(start, goal_row)
@@ -106,14 +127,19 @@ class WindowSampler:
 
     def _cut_windows(self, start: Int[np.ndarray, " batch"], goal_row: Int[np.ndarray, " batch"]) -> Windows:
         """Return the windows that begin at the rows ``start`` and whose goals are the rows ``goal_row``."""
-        step = np.arange(1, self.model.horizon + 1)
+        task, step = self.model.task, np.arange(1, self.model.horizon + 1)
         row = start[:, None] + step  # row of the state after each step
-        held = (row > goal_row[:, None]) & self.training.hold_goal
-        row = np.where(held, goal_row[:, None], row)
-        observations, actions = self.observations[row], self.actions[row - 1]
-        moves = ~np.isin(np.arange(observations.shape[-1]), self.model.task.goal)
-        observations[held[..., None] & moves] = 0
-        actions[held] = 0
-        trajectories = Trajectories(*map(torch.from_numpy, (observations, actions, self.rewards[row])))
-        goals = self.observations[goal_row][:, index_channels(self.model.task.goal)]
-        return Windows(torch.from_numpy(goals), torch.from_numpy(self.observations[start]), trajectories)
+        last = (goal_row if self.training.hold_goal else self.ends[start])[:, None]
+        held, acted = row > last, np.minimum(row - 1, last)  # steps after the last row; row of the action of each step
+        row = np.minimum(row, last)
+        observations, actions, is_known = self.observations[row], self.actions[acted], None
+        if self.training.hold_goal:
+            moves = ~np.isin(np.arange(observations.shape[-1]), task.goal)
+            observations[held[..., None] & moves] = 0  # a window stands still after its goal
+            actions[held] = 0
+        elif self.training.short_windows:
+            is_known = torch.from_numpy(~held | self.is_absorbing[last])
+        rewards = self.rewards[row if task.reward_of == "state" else acted]
+        trajectories = Trajectories(*map(torch.from_numpy, (observations, actions, rewards)))
+        goals = self.observations[goal_row][:, index_channels(task.goal)]
+        return Windows(torch.from_numpy(goals), torch.from_numpy(self.observations[start]), trajectories, is_known)

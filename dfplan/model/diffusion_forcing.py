@@ -1,7 +1,7 @@
 """Diffusion Forcing: a sequence model trained with an independent noise level per token (Alg. 1)."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dfplan.config import ModelConfig
@@ -71,6 +71,7 @@ class DiffusionForcing(nn.Module):
         noise: Float[Tensor, "batch time channel"],
         loss_weight: str = "constant",
         next_token_weight: float = 1.0,
+        is_known: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the training loss: the weighted squared error of the predicted x0 (Alg. 1).
 
@@ -82,25 +83,35 @@ class DiffusionForcing(nn.Module):
             noise: standard normal noise for each token.
             loss_weight: name of the weight of a level, in ``LOSS_WEIGHTS``.
             next_token_weight: weight of the first planned token, see ``weigh_tokens``.
+            is_known: which tokens are recorded; None if all are. The others must be masked by level K and do not count.
 
         Raises:
             InputError: if there is no such loss weight.
         """
         used = self.codec.used_channels(tokens.shape[1] - FIRST_PLANNED)
-        weight = self._weigh(levels, loss_weight, next_token_weight)
+        weight = self._weigh(levels, loss_weight, next_token_weight, is_known)
         noisy = add_noise(tokens, self.alpha_bar[levels], noise) * used
         return weighted_mse(self.predict_x0(noisy, levels), tokens, weight, used)
 
     def count_predicted(
-        self, levels: Int[Tensor, "batch time"], loss_weight: str = "constant", next_token_weight: float = 1.0
+        self,
+        levels: Int[Tensor, "batch time"],
+        loss_weight: str = "constant",
+        next_token_weight: float = 1.0,
+        is_known: Bool[Tensor, "batch time"] | None = None,
     ) -> Int[Tensor, " batch"]:
         """Return how many values of each window the mean in ``loss`` counts."""
         used = self.codec.used_channels(levels.shape[1] - FIRST_PLANNED)
-        return count_weighted(self._weigh(levels, loss_weight, next_token_weight), used)
+        return count_weighted(self._weigh(levels, loss_weight, next_token_weight, is_known), used)
 
     def _weigh(
-        self, levels: Int[Tensor, "batch time"], loss_weight: str, next_token_weight: float
+        self,
+        levels: Int[Tensor, "batch time"],
+        loss_weight: str,
+        next_token_weight: float,
+        is_known: Bool[Tensor, "batch time"] | None,
     ) -> Float[Tensor, "batch time"]:
-        """Return the weight of each token in the loss: that of its level times that of its position."""
+        """Return the weight of each token in the loss: that of its level times that of its position, if it is known."""
         weight = choose("loss weight", loss_weight, LOSS_WEIGHTS)(self.alpha_bar[levels]) * (levels > 0)
-        return weight * weigh_tokens(levels.shape[1] - FIRST_PLANNED, next_token_weight).to(weight)
+        weight = weight * weigh_tokens(levels.shape[1] - FIRST_PLANNED, next_token_weight).to(weight)
+        return weight if is_known is None else weight * is_known

@@ -49,6 +49,13 @@ class TrajectoryCodec(nn.Module):
         parts = (self.encode_goal(windows.goals), self.encode_start(windows.starts), self.encode(windows.trajectories))
         return torch.cat(parts, dim=1)
 
+    def find_known(self, windows: Windows) -> Bool[Tensor, "batch time"] | None:
+        """Return which tokens of training windows are recorded as a whole; None if all of them are."""
+        if windows.is_known is None:
+            return None
+        known = windows.is_known.unflatten(1, (-1, self.config.frame_stack)).all(dim=2)  # (batch, token)
+        return nn.functional.pad(known, (FIRST_PLANNED, 0), value=True)
+
     def decode(self, tokens: Float[Tensor, "batch token channel"]) -> Trajectories:
         """Return the trajectories of planned tokens, in environment units. Goal and start are not among the tokens."""
         batch, num_tokens, _ = tokens.shape

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from dfplan.config import Recipe, TrainingConfig, read_model_config
+from dfplan.data.recording import Recording
 from dfplan.data.segments import fit_cost_to_go
 from dfplan.data.trajectories import Statistics
 from dfplan.data.windows import WindowSampler
@@ -63,27 +64,27 @@ class Progress:
 
 
 class Trainer:
-    """Trains one model on one data set and writes its files to a folder.
+    """Trains one model on one recording and writes its files to a folder.
 
-    With several processes, each has a trainer with the same recipe and data set, and all of them call ``run``,
+    With several processes, each has a trainer with the same recipe and recording, and all of them call ``run``,
     ``update`` and ``measure_seconds_per_step`` together. Losses, gradients and weights equal those of one process with
     the whole batch, up to rounding. Only the first process writes.
 
     Args:
         recipe: settings of the model and of the training; ``precision="auto"`` is measured and replaced.
-        dataset: a recording in D4RL's format.
+        recording: what the model learns from.
         output: folder of the files.
         device: where to train.
         processes: those that share the batches.
 
     Raises:
-        InputError: if a name in the recipe is unknown, or the data set does not suit the recipe.
+        InputError: if a name in the recipe is unknown, or the recording does not suit the recipe.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        dataset: dict[str, np.ndarray],
+        recording: Recording,
         output: str | Path,
         device: torch.device,
         processes: Processes = SINGLE_PROCESS,
@@ -94,10 +95,10 @@ class Trainer:
         self.recipe, self.config = recipe, recipe.training
         self.output, self.device, self.processes = Path(output), device, processes
         torch.manual_seed(self.config.seed)
-        cost_to_go = fit_cost_to_go(dataset, recipe.model.task)
-        self.model = DiffusionForcing(recipe.model, Statistics.from_dataset(dataset), cost_to_go).to(device)
+        cost_to_go = fit_cost_to_go(recording, recipe.model.task)
+        self.model = DiffusionForcing(recipe.model, Statistics.from_recording(recording), cost_to_go).to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.windows = WindowSampler(dataset, recipe.model, self.config)
+        self.windows = WindowSampler(recording, recipe.model, self.config)
         self.optimizer = self._make_optimizer(self.model)
         self.step = 0
 
@@ -157,22 +158,24 @@ class Trainer:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         windows = self.windows.draw(config.batch_size, rng).to(self.device)
         levels = draw_levels(config, config.batch_size, model.num_tokens, model.num_levels, generator)
-        tokens = self.model.codec.encode_windows(windows)
+        tokens, is_known = self.model.codec.encode_windows(windows), self.model.codec.find_known(windows)
         levels = levels.to(self.device)
+        if is_known is not None:
+            levels = torch.where(is_known, levels, model.num_levels)
         noise = torch.randn(tokens.shape, generator=generator).to(self.device)
         own = self.processes.slice_of(config.batch_size)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            weights = config.loss_weight, config.next_token_weight
+            weights = config.loss_weight, config.next_token_weight, None if is_known is None else is_known[own]
             loss = self.model.loss(tokens[own], levels[own], noise[own], *weights)
-        return loss if self.processes.count == 1 else loss * self._compute_own_share(levels)
+        return loss if self.processes.count == 1 else loss * self._compute_own_share(levels, is_known)
 
-    def _compute_own_share(self, levels: torch.Tensor) -> torch.Tensor:
+    def _compute_own_share(self, levels: torch.Tensor, is_known: torch.Tensor | None) -> torch.Tensor:
         """Return this process's share of the values that the loss of the whole batch averages over.
 
         It differs from the share of the windows: tokens of weight 0 do not count, and windows have different numbers of
         them.
         """
-        counts = self.model.count_predicted(levels, self.config.loss_weight, self.config.next_token_weight)
+        counts = self.model.count_predicted(levels, self.config.loss_weight, self.config.next_token_weight, is_known)
         return counts[self.processes.slice_of(len(levels))].sum() / counts.sum().clamp_min(1)
 
     @torch.no_grad()

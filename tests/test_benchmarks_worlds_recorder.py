@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dfplan.benchmarks.worlds import recording
-from dfplan.benchmarks.worlds.recording import draw_states_around, make_recording, record_demonstrations
+from dfplan.benchmarks.worlds.recorder import draw_states_around, make_recording, record_demonstrations
 
 
 class Line:

@@ -1,0 +1,309 @@
+"""Recordings: what was seen of a world, row by row.
+
+``Recording.load`` reads files of D4RL, OGBench and Minari, and takes arrays and lists of episodes
+(``dfplan.data.recording_files``).
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dfplan.data.columns import Table, check_columns, read_episode
+from dfplan.data.recording_files import read_file, write_hdf5, write_minari
+from dfplan.ground.errors import InputError
+from dfplan.task import Task
+
+ROUNDING = 1e-4  # share of the range of an action by which a recorded action may lie outside its bounds
+LONG_EPISODE = 10_000  # steps; a recording that consists of one longer episode may lack the ends of its episodes
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Episodes of one world, one after another, each from its first observation on.
+
+    Row t holds an observation, the action taken there, and the reward of that row: of the step to the next row, or of
+    the observation of the row, as the task says (``Task.reward_of``). If the observation after the last step of an
+    episode is known, it has a row of its own, whose action is not used.
+
+    Attributes:
+        observations, actions, rewards: of each row.
+        is_last: whether a row is the last one of its episode.
+        is_absorbing: whether the episode terminated with this observation. The same observation follows forever, with
+            action 0 and reward 0. After the last row of any other episode nothing is known.
+        is_final: whether a row holds only the observation after the last step, and no step.
+        goals: the goal that was pursued in each row; None if none was recorded.
+        states: the true observations of each row, if they can differ from the observations, as in D4RL's mazes; else
+            None.
+        source: name of the file, for messages.
+    """
+
+    observations: Float[np.ndarray, "row observation"]
+    actions: Float[np.ndarray, "row action"]
+    rewards: Float[np.ndarray, " row"]
+    is_last: Bool[np.ndarray, " row"]
+    is_absorbing: Bool[np.ndarray, " row"]
+    is_final: Bool[np.ndarray, " row"]
+    goals: Float[np.ndarray, "row goal"] | None = None
+    states: Float[np.ndarray, "row observation"] | None = None
+    source: str = "the recording"
+
+    @classmethod
+    def load(cls, source: Any) -> "Recording":
+        """Return the recording in a file, or in memory.
+
+        Args:
+            source: a D4RL HDF5 file, an OGBench or D4RL npz file, a Minari folder, or a Minari id with or without
+                ``minari:`` before it; columns by their names in D4RL, or a list of episodes, each with its own columns
+                (see ``from_rows`` and ``from_episodes``).
+
+        Raises:
+            InputError: if there is no such file or id, or it does not hold a recording.
+        """
+        if isinstance(source, Recording):
+            return source
+        if isinstance(source, Mapping):
+            return cls.from_rows(source)
+        if not isinstance(source, str | Path):
+            return cls.from_episodes(source)
+        found = read_file(str(source))
+        return (cls.from_episodes if isinstance(found, list) else cls.from_rows)(found, str(source))
+
+    @classmethod
+    def from_rows(cls, columns: Mapping[str, Any], source: str = "the recording") -> "Recording":
+        """Return the recording in columns with the names of D4RL.
+
+        Args:
+            columns: ``observations``, ``actions``, and at least one of ``terminals`` and ``timeouts``, which mark the
+                last steps of episodes. ``rewards`` are 0 if they are missing. ``next_observations`` tell how episodes
+                end. D4RL's mazes have ``infos/goal``, ``infos/qpos`` and ``infos/qvel``, too.
+            source: where the columns come from, for messages.
+
+        Raises:
+            InputError: if a column is missing, has a wrong shape, or holds numbers that are not finite.
+        """
+        table = check_columns(columns, source)
+        rows = len(table["observations"])
+        terminals, timeouts = (table.get(key, np.zeros(rows, bool)) for key in ("terminals", "timeouts"))
+        is_last = terminals | timeouts
+        is_last[-1:] = True
+        none = np.zeros(rows, bool)
+        columns_of = (table["observations"], table["actions"], table["rewards"])
+        recording = cls(*columns_of, is_last, none, none, table.get("infos/goal"), _find_states(table), source)
+        after = table.get("next_observations")
+        known = is_last if after is not None else terminals
+        return recording._append_final_rows(known, terminals, table["observations"] if after is None else after)
+
+    @classmethod
+    def from_episodes(cls, episodes: Any, source: str = "the recording") -> "Recording":
+        """Return the recording of a list of episodes.
+
+        Args:
+            episodes: one dictionary for each episode: ``observations`` (steps + 1 rows, or as many as steps),
+                ``actions``, ``rewards``, and whether it ``terminated`` (a Boolean, or one for each step). The
+                observations of a goal environment are a dictionary of ``observation`` and ``desired_goal``.
+            source: where the episodes come from, for messages.
+
+        Raises:
+            InputError: if there is no episode, or an episode cannot be used.
+        """
+        if not isinstance(episodes, list | tuple) or not episodes:
+            raise InputError(f"{source} has no episodes: give a list of dictionaries, one for each episode.")
+        names = [f"{source}, episode {number}" for number in range(len(episodes))]
+        parts = [cls.from_rows(read_episode(*named), named[1]) for named in zip(episodes, names, strict=True)]
+        widths = {(part.observations.shape[1], part.actions.shape[1], part.goals is None) for part in parts}
+        if len(widths) > 1:
+            raise InputError(f"{source}: all episodes must have observations and actions of the same sizes, and goals.")
+        joined = {
+            field.name: None
+            if getattr(parts[0], field.name) is None
+            else np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(cls)
+            if field.name != "source"
+        }
+        return cls(**joined, source=source)
+
+    @property
+    def true_states(self) -> Float[np.ndarray, "row observation"]:
+        """The true observations of each row: the observations unless ``states`` tells others."""
+        return self.observations if self.states is None else self.states
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows, those of last observations included."""
+        return len(self.observations)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of recorded steps."""
+        return int((~self.is_final).sum())
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes."""
+        return int(self.is_last.sum())
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " episode"]:
+        """Number of steps of each episode."""
+        steps = np.cumsum(~self.is_final)[self.is_last]
+        return np.diff(steps, prepend=0)
+
+    @property
+    def returns(self) -> Float[np.ndarray, " episode"]:
+        """Sum of the rewards of each episode."""
+        total = np.cumsum(np.where(self.is_final, 0.0, self.rewards), dtype=np.float64)[self.is_last]
+        return np.diff(total, prepend=0.0)
+
+    def __repr__(self) -> str:
+        """Return what is recorded in one line."""
+        sizes = f"{self.observations.shape[1]} observation and {self.actions.shape[1]} action channels"
+        ends = f"{int(self.is_absorbing.sum())} terminated"
+        steps = f"{self.num_steps:,} steps, {self.num_episodes:,} episodes, {ends}"
+        return f"Recording({self.source}: {steps}, {sizes}, mean return {self.returns.mean():.4g})"
+
+    def take(self, rows: int | None) -> "Recording":
+        """Return the first rows, all of them for None.
+
+        Raises:
+            InputError: if there are fewer.
+        """
+        if rows is None:
+            return self
+        if rows > self.num_rows:
+            raise InputError(f"{self.source} has {self.num_rows} rows, not {rows}; ask for fewer.")
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "source"}
+        taken = {name: None if column is None else column[:rows].copy() for name, column in columns.items()}
+        taken["is_last"][-1:] = True
+        return replace(self, **taken)
+
+    def check(self, task: Task) -> None:
+        """Check that the recording is of the task's world, and warn if episodes seem to be joined.
+
+        Raises:
+            InputError: if sizes differ, or actions lie outside the bounds of the task.
+        """
+        for name, width in (("observation", task.observation_dim), ("action", task.action_dim)):
+            found = getattr(self, f"{name}s").shape[1]
+            if found != width:
+                raise InputError(f"{self.source} has {found} {name} channels, but the environment has {width}.")
+        low, high = task.bounds
+        actions, slack = self.actions[~self.is_final], ROUNDING * (high - low)
+        outside = ((actions < low - slack) | (actions > high + slack)).any(axis=1)
+        if outside.any():
+            found = f"{np.round(actions.min(axis=0), 3).tolist()} to {np.round(actions.max(axis=0), 3).tolist()}"
+            raise InputError(
+                f"{outside.mean():.1%} of the actions in {self.source} lie outside the environment's bounds, "
+                f"{low.tolist()} to {high.tolist()}: they go from {found}. If the environment clips actions, clip "
+                "those of the recording, too."
+            )
+        longest = int(self.lengths.max())
+        too_long = self.num_episodes == 1 and longest > LONG_EPISODE
+        if task.max_episode_steps is not None:
+            too_long = longest > task.max_episode_steps
+        if too_long:
+            warnings.warn(
+                f"{self.source} looks like {self.num_episodes} episode{'s' * (self.num_episodes > 1)}, the longest of "
+                f"{longest:,} steps: are the ends of the episodes marked (terminals, timeouts)?",
+                stacklevel=2,
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write the recording to an HDF5 file in D4RL's format, completely or not at all.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        write_hdf5(path, self._to_columns())
+
+    def save_minari(self, dataset_id: str, env_id: str) -> Any:
+        """Write the recording into Minari's local store, and return Minari's data set.
+
+        Episodes whose last observation is unknown lose their last step, because an episode of Minari has one
+        observation more than steps.
+
+        Args:
+            dataset_id: for instance ``pendulum/mixed-v0``.
+            env_id: Gymnasium id of the recording's world.
+
+        Raises:
+            InputError: if minari is not installed or refuses the data set.
+        """
+        episodes = []
+        for rows in np.split(np.arange(self.num_rows), np.flatnonzero(self.is_last)[:-1] + 1):
+            if len(rows) < 2:
+                continue
+            is_cut = np.arange(len(rows) - 1) == len(rows) - 2
+            observations: Any = self.observations[rows]
+            if self.goals is not None:
+                goals = self.goals[rows]
+                observations = {"observation": observations, "desired_goal": goals, "achieved_goal": goals}
+            episode = {"observations": observations, "actions": self.actions[rows[:-1]]}
+            episode |= {"rewards": self.rewards[rows[:-1]], "terminals": is_cut & self.is_absorbing[rows[-1]]}
+            episodes.append(episode | {"timeouts": is_cut & ~episode["terminals"]})
+        return write_minari(dataset_id, env_id, episodes)
+
+    def _to_columns(self) -> Table:
+        """Return D4RL's columns, with ``next_observations`` if the last observation of every episode is known."""
+        step = ~self.is_final
+        follows = np.append(self.is_final[1:], False)  # the next row holds the last observation of the episode
+        is_last, ended = (self.is_last | follows)[step], np.append(self.is_absorbing[1:], False)[step]
+        columns = {"observations": self.observations[step], "actions": self.actions[step]}
+        columns |= {"rewards": self.rewards[step], "terminals": ended, "timeouts": is_last & ~ended}
+        if follows[step][is_last].all():
+            columns["next_observations"] = np.roll(self.observations, -1, axis=0)[step]
+        if self.goals is not None:
+            columns["infos/goal"] = self.goals[step]
+        if self.states is not None:
+            columns["infos/qpos"], columns["infos/qvel"] = np.split(self.states[step], 2, axis=1)
+        return columns
+
+    def _append_final_rows(
+        self,
+        known: Bool[np.ndarray, " row"],
+        terminals: Bool[np.ndarray, " row"],
+        after: Float[np.ndarray, "row observation"],
+    ) -> "Recording":
+        """Return the recording with a row after the last step of the episodes whose end is known.
+
+        Args:
+            known: the last steps of these episodes.
+            terminals: the last steps of the episodes that terminated.
+            after: the observation after each step. It is used after last steps.
+        """
+        rows = np.flatnonzero(known & self.is_last)
+        if not len(rows):
+            return self
+
+        def insert(column, values):
+            return None if column is None else np.insert(column, rows + 1, values, axis=0)
+
+        ended = terminals[rows]
+        is_last, is_absorbing, is_final = self.is_last.copy(), self.is_absorbing, self.is_final
+        is_last[rows] = False
+        actions, rewards = self.actions[rows].copy(), self.rewards[rows].copy()
+        actions[ended], rewards[ended] = 0, 0
+        return replace(
+            self,
+            observations=insert(self.observations, after[rows]),
+            actions=insert(self.actions, actions),
+            rewards=insert(self.rewards, rewards),
+            is_last=insert(is_last, True),
+            is_absorbing=insert(is_absorbing, ended),
+            is_final=insert(is_final, True),
+            goals=None if self.goals is None else insert(self.goals, self.goals[rows]),
+            states=None if self.states is None else insert(self.states, after[rows]),
+        )
+
+
+def _find_states(table: Mapping[str, np.ndarray]) -> Float[np.ndarray, "row observation"] | None:
+    """Return the true position and velocity of the ball in D4RL's mazes, None for other recordings."""
+    parts = [table.get(key) for key in ("infos/goal", "infos/qpos", "infos/qvel")]
+    if any(part is None for part in parts):
+        return None
+    states = np.concatenate([part for part in parts[1:] if part is not None], axis=1)
+    return states if states.shape == table["observations"].shape else None

@@ -1,0 +1,134 @@
+"""Files of recordings: HDF5 of D4RL, npz of OGBench, and the data sets of Minari."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dfplan.data.columns import FLAT, WIDE, Table
+from dfplan.ground.errors import InputError
+from dfplan.ground.files import write_file
+
+MINARI = "minari:"  # prefix of a Minari id, for instance minari:D4RL/pointmaze/medium-v2
+INSTALL_MINARI = "pip install 'dfplan[minari]'"
+
+
+def read_file(name: str) -> Table | list[Table]:
+    """Return the columns in an HDF5 or npz file, or the episodes of a Minari data set, given its id or folder.
+
+    Raises:
+        InputError: if there is no such file or data set, or it cannot be read.
+    """
+    path = Path(name).expanduser()
+    if name.startswith(MINARI):
+        return _read_minari(name.removeprefix(MINARI))
+    if path.is_dir():
+        return _read_minari(path)
+    if path.is_file():
+        return _read_hdf5(path) if h5py.is_hdf5(path) else _read_npz(path)
+    if path.suffix or path.is_absolute():
+        raise InputError(f"there is no file {path} with a recording.")
+    return _read_minari(name)
+
+
+def write_hdf5(path: str | Path, table: Table) -> None:
+    """Write columns to an HDF5 file, completely or not at all.
+
+    The file is first made in memory, because HDF5 does not always report a full disk and may crash then.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        for key, column in table.items():
+            file.create_dataset(key, data=column)
+    write_file(path, image.getbuffer())
+
+
+def write_minari(dataset_id: str, env_id: str, episodes: list[Table]) -> Any:
+    """Write episodes into Minari's local store, and return Minari's data set.
+
+    Args:
+        dataset_id: for instance ``pendulum/mixed-v0``.
+        env_id: Gymnasium id of the episodes' world.
+        episodes: the columns of each episode, with one observation more than steps.
+
+    Raises:
+        InputError: if minari is not installed or refuses the data set.
+    """
+    try:
+        import minari
+        from minari.data_collector import EpisodeBuffer
+    except ImportError as error:
+        raise InputError(f"minari is needed to write its data sets: {INSTALL_MINARI}.") from error
+    buffers = [
+        EpisodeBuffer(
+            id=number,
+            observations=episode["observations"],
+            actions=episode["actions"],
+            rewards=episode["rewards"].tolist(),
+            terminations=episode["terminals"].tolist(),
+            truncations=episode["timeouts"].tolist(),
+        )
+        for number, episode in enumerate(episodes)
+    ]
+    try:
+        return minari.create_dataset_from_buffers(dataset_id, buffers, env=env_id)
+    except Exception as error:  # Minari has no common class for ids that exist and environments that do not
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(f"Minari cannot write {dataset_id}: {reason}.") from error
+
+
+def _read_hdf5(path: Path) -> Table:
+    try:
+        with h5py.File(path, "r") as file:
+            keys = [key for key in (*WIDE, *FLAT) if isinstance(file.get(key), h5py.Dataset)]
+            return {key: np.asarray(file[key]) for key in keys} or dict.fromkeys(file, np.zeros(0))
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path} cannot be read as HDF5; it may be truncated or another kind of file.") from error
+
+
+def _read_npz(path: Path) -> Table:
+    """Return the columns of an npz file. OGBench's ``terminals`` mark the last rows of episodes that were cut off."""
+    try:
+        with np.load(path) as file:
+            table = {key: file[key] for key in file}
+    except Exception as error:  # NumPy raises many kinds of errors for damaged files
+        raise InputError(f"{path} is neither an HDF5 nor an npz file, or it is damaged.") from error
+    if "terminals" in table and not {"rewards", "timeouts"} & set(table):
+        table["timeouts"] = table.pop("terminals")
+    return table
+
+
+def _read_minari(dataset: str | Path) -> list[Table]:
+    """Return the episodes of a Minari data set, by its id or its folder."""
+    try:
+        import minari
+    except ImportError as error:
+        raise InputError(
+            f"there is no file {dataset}, and to read it as a Minari data set needs minari: {INSTALL_MINARI}."
+        ) from error
+    try:
+        if isinstance(dataset, Path):
+            data = dataset / "data" if (dataset / "data").is_dir() else dataset
+            episodes = minari.MinariDataset(data)
+        else:
+            episodes = minari.load_dataset(dataset)
+    except Exception as error:  # Minari has no common class for missing ids and damaged folders
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"there is no recording {dataset}: it is no file, and Minari cannot load it ({reason}); "
+            f"`minari download {dataset}` gets a published data set."
+        ) from error
+    return [
+        {
+            "observations": episode.observations,
+            "actions": episode.actions,
+            "rewards": episode.rewards,
+            "terminated": episode.terminations,
+        }
+        for episode in episodes.iterate_episodes()
+    ]
