@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dfplan.benchmarks.worlds import recording
+from dfplan.benchmarks.worlds import recorder
 from dfplan.benchmarks.worlds.recorder import draw_states_around, make_recording, record_demonstrations
 
 
@@ -33,7 +33,7 @@ def test_actions_with_noise_are_clipped():
 
 
 def test_a_demonstration_that_does_not_end_is_an_error(monkeypatch):
-    monkeypatch.setattr(recording, "MAX_STEPS", 5)
+    monkeypatch.setattr(recorder, "MAX_STEPS", 5)
     with pytest.raises(RuntimeError, match="1 demonstrators did not arrive within 5 steps"):
         record([0.0, 90.0], end=50.0)
 
