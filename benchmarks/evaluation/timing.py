@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.evaluation.episodes import Conditions, begin_first_episode
+from dfplan.benchmarks.evaluation.episodes import Conditions, begin_first_episode, find_world_of
 from dfplan.benchmarks.evaluation.machine import find_processor
 from dfplan.ground.devices import find_device
 
@@ -54,10 +54,10 @@ def make_plan_timer(agent: DFPlanner, conditions: Conditions, batch: int = 1) ->
     from the observations to the plans.
     """
     observation, goal = begin_first_episode(agent, conditions)
-    observations = observation.repeat(batch, axis=0)
+    observations, num_steps = observation.repeat(batch, axis=0), find_world_of(conditions).num_steps
 
     def plan() -> float:
-        agent.reset(goal=goal, seed=conditions.seed, num_steps=conditions.num_steps)
+        agent.reset(goal=goal, seed=conditions.seed, num_steps=num_steps)
         agent.act(observations)
         return agent.plan_seconds[0]
 

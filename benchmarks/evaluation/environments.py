@@ -1,0 +1,173 @@
+"""Opens the environments in which agents are evaluated: by any Gymnasium id, from a factory, or as a vector environment.
+
+Ids of environments that bring a vector environment of their own, such as D4RL's mazes, use it. Single environments are
+joined by Gymnasium's ``SyncVectorEnv``.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import VectorizeMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from dfplan.envs.d4rl_coordinates import D4RLCoordinates
+from dfplan.envs.layouts import Layout, parse_maze_name
+from dfplan.envs.reproducible import KeepScoreInfo, OwnRandomState
+from dfplan.ground.errors import InputError, choose
+from dfplan.task import Task, read_task
+
+Maker = Callable[[], gym.Env]
+EnvLike = str | Maker | gym.Env | VectorEnv
+COORDINATES: dict[str, Callable[[gym.Env], gym.Env]] = {"own": lambda env: env, "d4rl": D4RLCoordinates}
+MOST_HINTS = 3  # similar ids that an error names
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """An environment in which agents are evaluated, and what is known of it.
+
+    Attributes:
+        name: Gymnasium's id, or the name of the class.
+        task: sizes, action bounds, and the meaning of channels.
+        open: opens and closes a vector environment with a number of slots. One that a caller has made has its own
+            number of slots and stays open.
+        num_steps: length of the longest episode; None if it is not known.
+        reference: returns with the normalized scores 0 and 100; None if there are none.
+        layout: of a maze; None for other environments.
+        options: for every ``reset`` of the environment.
+        is_given: whether a caller has made the vector environment, so that its number of slots is fixed.
+    """
+
+    name: str
+    task: Task
+    open: Callable[[int], AbstractContextManager[VectorEnv]]
+    num_steps: int | None = None
+    reference: tuple[float, float] | None = None
+    layout: Layout | None = None
+    options: dict[str, Any] | None = None
+    is_given: bool = False
+
+
+def find_env_id(name: str) -> str:
+    """Return Gymnasium's id for a user's name: of D4RL's mazes, ``maze2d-`` and ``-v1`` may be left out."""
+    if name in gym.registry:
+        return name
+    try:
+        return f"maze2d-{parse_maze_name(name)}-v1"
+    except InputError:
+        return name
+
+
+def find_maze(env_id: str) -> str | None:
+    """Return the name of D4RL's maze with this id, such as ``large``; None for all other environments."""
+    try:
+        return parse_maze_name(env_id)
+    except InputError:
+        return None
+
+
+def make_env(env_id: str, **kwargs: Any) -> gym.Env:
+    """Return a single environment.
+
+    Raises:
+        InputError: if there is no such environment, or it cannot be made.
+    """
+    try:
+        return gym.make(env_id, **kwargs)
+    except gym.error.UnregisteredEnv as error:
+        near = get_close_matches(env_id, gym.registry, n=MOST_HINTS)
+        hint = f"did you mean {' or '.join(near)}?" if near else "an id of a module that registers it is module:Env-v0."
+        raise InputError(f"there is no environment {env_id!r}; {hint}") from error
+    except ModuleNotFoundError as error:
+        advice = "install it, or add its folder to PYTHONPATH"
+        raise InputError(f"{env_id} needs the module {error.name!r}, which cannot be found; {advice}.") from error
+    except Exception as error:  # environments raise errors of any kind; its message is passed on
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(f"the environment {env_id} cannot be made: {reason}.") from error
+
+
+def find_world(
+    env: EnvLike, max_steps: int | None = None, coordinates: str = "own", options: dict[str, Any] | None = None
+) -> World:
+    """Return the world of an environment.
+
+    Args:
+        env: Gymnasium's id, a function that returns a new environment, an environment, or a vector environment.
+        max_steps: length at which episodes are cut; None for the environment's own.
+        coordinates: a key of ``COORDINATES``.
+        options: for every ``reset`` of the environment.
+
+    Raises:
+        InputError: if there is no such environment, or it cannot be used.
+    """
+    convert = choose("kind of coordinates", coordinates, COORDINATES)
+    if max_steps is not None and max_steps < 1:
+        raise InputError(f"an episode has at least 1 step, not {max_steps}.")
+    if isinstance(env, gym.Env):
+        env = _join([lambda single=env: convert(single)])  # a vector environment with one slot
+    elif isinstance(env, VectorEnv) and coordinates != "own":
+        raise InputError("the coordinates of a vector environment cannot be turned; give an id, or a function.")
+    if isinstance(env, VectorEnv):
+        given = env
+        facts = _read_facts(find_single(given), max_steps) | {"task": read_task(given)}
+        return World(open=lambda _: nullcontext(given), options=options, is_given=True, **facts)
+    make = (lambda: convert(_make_by_id(env, max_steps))) if isinstance(env, str) else (lambda: convert(env()))
+    with closing(make()) as first:
+        if not isinstance(first, gym.Env):
+            raise InputError(f"a function that makes environments must return a gymnasium.Env, not {first!r}.")
+        facts = _read_facts(first, max_steps)
+        brings_own = coordinates == "own" and _brings_own_vector(env, first)
+    if brings_own:
+        return World(open=lambda slots: _open_own_vector(env, slots, max_steps), options=options, **facts)
+    return World(open=lambda slots: closing(_join([make] * slots)), options=options, **facts)
+
+
+def find_single(env: VectorEnv) -> Any:
+    """Return the first single environment of a vector environment if it has any here, or else itself."""
+    return getattr(env.unwrapped, "envs", [env])[0]
+
+
+def _make_by_id(env_id: str, max_steps: int | None) -> gym.Env:
+    return make_env(env_id) if max_steps is None else make_env(env_id, max_episode_steps=max_steps)
+
+
+def _join(makers: Sequence[Maker]) -> SyncVectorEnv:
+    """Return a vector environment of single ones, each of which is reset when the caller asks for it."""
+    wrapped = [lambda make=make: KeepScoreInfo(OwnRandomState(make())) for make in makers]
+    return SyncVectorEnv(wrapped, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def _read_facts(env: Any, max_steps: int | None) -> dict[str, Any]:
+    """Return what a single environment tells of itself."""
+    base, spec = env.unwrapped, env.spec
+    reference = getattr(base, "ref_min_score", None), getattr(base, "ref_max_score", None)  # as D4RL names them
+    layout = next((one.layout for one in (env, base) if isinstance(getattr(one, "layout", None), Layout)), None)
+    return {
+        "name": spec.id if spec else type(base).__name__,
+        "task": read_task(env),
+        "num_steps": max_steps or (spec.max_episode_steps if spec else None),
+        "reference": None if None in reference else reference,
+        "layout": layout,
+    }
+
+
+def _brings_own_vector(env: Any, first: gym.Env) -> bool:
+    """Return whether an id stands for an environment with a vector environment that takes one seed for each slot."""
+    if not isinstance(env, str) or first.spec is None or first.spec.vector_entry_point is None:
+        return False
+    try:
+        with _open_own_vector(env, 1, None) as vector:
+            vector.reset(seed=[0])  # type: ignore[arg-type]
+    except Exception:  # Gymnasium's own CartPole, for example, takes one seed for all slots only
+        return False
+    return True
+
+
+def _open_own_vector(env_id: str, slots: int, max_steps: int | None) -> AbstractContextManager[VectorEnv]:
+    """Open the vector environment that an id brings."""
+    limit = {} if max_steps is None else {"max_episode_steps": max_steps}
+    return closing(gym.make_vec(env_id, slots, VectorizeMode.VECTOR_ENTRY_POINT, **limit))
