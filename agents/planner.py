@@ -84,6 +84,11 @@ class DFPlanner:
         return self.model.config.task
 
     @property
+    def renews_episodes(self) -> bool:
+        """Whether single episodes of a batch can begin anew: ``reset(episodes=...)``."""
+        return not self.config.observation.history
+
+    @property
     def mode(self) -> str:
         """``planner`` or ``policy``; setting it drops the present plan.
 

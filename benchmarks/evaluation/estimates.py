@@ -67,18 +67,18 @@ def estimate_scores(*evaluations: Evaluation) -> dict[str, Estimate]:
     intervals of scores are then over training seeds and episodes, and those of seconds over all calls. A score that
     does not exist is NaN.
     """
-    scores = {
+    means = {
         name: _estimate([one.scores[name] for one in evaluations], bootstrap)
         for name in SCORES
-        if all(name in one.scores for one in evaluations)
+        if name not in ("success", "first_reach") and all(name in one.scores for one in evaluations)
     }
     success = [one.scores["success"] for one in evaluations]
+    shares = {"success": _estimate(success, lambda sample: estimate_proportion(sample.astype(bool)))}
     median = partial(bootstrap, statistic=np.median)
-    scores["success"] = _estimate(success, lambda sample: estimate_proportion(sample.astype(bool)))
-    scores["first_reach"] = _estimate([count_steps_to_arrival(one) for one in evaluations], median)
+    medians = {"first_reach": _estimate([count_steps_to_arrival(one) for one in evaluations], median)}
     timed = ("plan_seconds", "act_seconds")
     seconds = {name: bootstrap(np.concatenate([getattr(one, name) for one in evaluations])) for name in timed}
-    return scores | seconds
+    return means | shares | medians | seconds
 
 
 def has_value(estimates: dict[str, Estimate], name: str) -> bool:

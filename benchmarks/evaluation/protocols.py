@@ -15,7 +15,8 @@ from dfplan.task import Task
 class Agent(Protocol):
     """What the loop needs of an agent. Agents may also have ``plan_seconds``, ``config`` and ``task``.
 
-    An agent whose ``reset`` has an argument ``episodes`` can begin single episodes of a batch anew.
+    An agent whose ``reset`` has an argument ``episodes`` can begin single episodes of a batch anew, unless its
+    ``renews_episodes`` is False.
     """
 
     def reset(self, goal: Any = None, seed: Any = None, num_steps: int | None = None) -> None:
@@ -51,7 +52,7 @@ def reset_agent(agent: Agent, **given: Any) -> None:
 def renews_single_episodes(agent: Agent) -> bool:
     """Return whether single episodes of a batch can begin anew while the agent goes on with the others."""
     accepted = _list_arguments(agent)
-    return accepted is None or "episodes" in accepted
+    return (accepted is None or "episodes" in accepted) and getattr(agent, "renews_episodes", True)
 
 
 def find_task(agent: Agent) -> Task | None:
