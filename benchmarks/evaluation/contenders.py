@@ -2,24 +2,25 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from jaxtyping import Float
 
 from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.observations import check_array
 from dfplan.agents.seeds import Seeds, assign_seeds, copy_seeds
-from dfplan.benchmarks.evaluation.episodes import FIRST_REPORTED_SEED, Agent, Planner
+from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED
+from dfplan.benchmarks.evaluation.environments import World, find_maze, find_world
+from dfplan.benchmarks.evaluation.protocols import Agent, Planner
 from dfplan.envs.demonstrator import POSITION_GAIN, VELOCITY_GAIN, WaypointController
 from dfplan.envs.layouts import LAYOUTS, parse_maze_name
 from dfplan.ground.command_line import CommandParser, natural_number
 from dfplan.ground.errors import InputError, choose
+from dfplan.task import Task
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,14 @@ class ContenderOptions:
     """The options of the command line that concern agents.
 
     Attributes:
-        env_id: Gymnasium id of the maze.
+        env_id: Gymnasium's id of the environment.
         checkpoint: name, folder or file; None for the checkpoint that ships for the maze and the agent.
         controller: key of ``CONTROLLERS``; None for the agent's default.
         device: the device of the networks.
         preset: name of the settings of the agent ``planner``, one of ``PRESET_NAMES``. Other agents have fixed
             settings. A ``controller`` replaces the one of the preset.
         hold: whether a PD controller holds the end of a plan.
+        coordinates: see ``Conditions``.
     """
 
     env_id: str
@@ -42,6 +44,7 @@ class ContenderOptions:
     device: str = "auto"
     preset: str = "default"
     hold: bool = False
+    coordinates: str = "own"
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,11 @@ class WaypointAgent:
 
 
 def add_common_arguments(parser: CommandParser) -> None:
-    """Add the arguments that choose the maze, the episodes, the checkpoint and the device."""
-    parser.add_argument("maze", help="maze2d-umaze, maze2d-medium or maze2d-large; the -v1 may be left out")
+    """Add the arguments that choose the episodes, the checkpoint and the device."""
     seed = f"seed of the starts, of random goals and of the agents (default: {FIRST_REPORTED_SEED})"
     parser.add_argument("--seed", type=natural_number, default=FIRST_REPORTED_SEED, help=seed)
-    parser.add_argument(
-        "--goal", choices=("fixed", "random"), default="fixed", help="random: draw one per episode (Multi2D)"
-    )
+    goal = "of D4RL's mazes; random: draw one per episode (Multi2D)"
+    parser.add_argument("--goal", choices=("fixed", "random"), default="fixed", help=goal)
     parser.add_argument(
         "--checkpoint", help="name, folder or file of a checkpoint (default: the one that ships for the maze)"
     )
@@ -204,7 +205,7 @@ def _load_planner(options: ContenderOptions, own: str | None = None, level_sampl
         settings = settings | {"hold": True}
     checkpoint = options.checkpoint or _find_shipped(options.env_id, level_sampler)
     agent = DFPlanner.load(checkpoint, device=options.device, **settings)
-    _check_sizes(agent.model.config, checkpoint, options.env_id)
+    check_task(agent.task, checkpoint, _find_world(options))
     return agent
 
 
@@ -216,6 +217,11 @@ def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:
     """
     from dfplan.training.checkpoint import find_checkpoint
 
+    if find_maze(env_id) is None:
+        raise InputError(
+            f"no checkpoint ships for {env_id}; train one with `dfplan-train {env_id} --output FOLDER` and name it "
+            "with --checkpoint FOLDER."
+        )
     maze = f"maze2d-{parse_maze_name(env_id)}"
     if level_sampler is None:
         return find_checkpoint(maze)
@@ -229,27 +235,43 @@ def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:
         ) from error
 
 
-def _check_sizes(config: Any, checkpoint: str | Path, env_id: str) -> None:
-    """Raise ``InputError`` unless observations, actions and goals have the same sizes in model and environment."""
-    with closing(gym.make(env_id)) as env:
-        spaces = env.observation_space.shape or (), env.action_space.shape or ()
-        expected = (*spaces[0], *spaces[1], *env.reset(seed=0)[1]["goal"].shape)
-    given = (config.task.observation_dim, config.task.action_dim, config.task.goal_dim)
+def check_task(task: Task, checkpoint: str | Path, world: World) -> None:
+    """Raise ``InputError`` unless the task of a checkpoint fits the environment."""
+    given, expected = (task.observation_dim, task.action_dim), (world.task.observation_dim, world.task.action_dim)
     if given != expected:
         raise InputError(
-            f"the checkpoint {checkpoint} has observations, actions and goals of sizes {given}, "
-            f"but {env_id} has {expected}."
+            f"the checkpoint {checkpoint} has observations and actions of sizes {given}, "
+            f"but {world.name} has {expected}."
         )
+    if task.goal and world.task.goal and task.goal_dim != world.task.goal_dim:
+        sizes = f"size {task.goal_dim}, but {world.name} has goals of size {world.task.goal_dim}"
+        raise InputError(f"the checkpoint {checkpoint} has goals of {sizes}.")
+    if not np.allclose(task.bounds, world.task.bounds):
+        bounds = " but ".join(_describe_bounds(one) for one in (task, world.task))
+        raise InputError(f"actions lie within other bounds: of the checkpoint {checkpoint} {bounds} of {world.name}.")
+
+
+def _describe_bounds(task: Task) -> str:
+    low, high = (bound.round(4).tolist() for bound in task.bounds)
+    return f"{low} to {high}"
+
+
+def _find_world(options: ContenderOptions) -> World:
+    return find_world(options.env_id, coordinates=options.coordinates)
 
 
 def _make_waypoint_agent(options: ContenderOptions) -> Agent:
-    return WaypointAgent(parse_maze_name(options.env_id))
+    maze = find_maze(options.env_id)
+    if maze is None:
+        raise InputError(f"the agent waypoint knows its way in D4RL's mazes only, not in {options.env_id}.")
+    return WaypointAgent(maze)
 
 
 def _make_random_agent(options: ContenderOptions) -> Agent:
     from dfplan.agents.random_agent import RandomAgent
 
-    return RandomAgent()
+    # A checkpoint may know more of the world than the environment tells, such as where positions are.
+    return RandomAgent(_find_world(options).task if options.checkpoint is None else _load_planner(options).task)
 
 
 CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {

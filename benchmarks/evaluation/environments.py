@@ -1,4 +1,4 @@
-"""Opens the environments in which agents are evaluated: by any Gymnasium id, from a factory, or as a vector environment.
+"""Opens environments in which agents are evaluated: by any Gymnasium id, from a factory, or as a vector environment.
 
 Ids of environments that bring a vector environment of their own, such as D4RL's mazes, use it. Single environments are
 joined by Gymnasium's ``SyncVectorEnv``.
@@ -144,13 +144,15 @@ def _join(makers: Sequence[Maker]) -> SyncVectorEnv:
 def _read_facts(env: Any, max_steps: int | None) -> dict[str, Any]:
     """Return what a single environment tells of itself."""
     base, spec = env.unwrapped, env.spec
+    own_steps = spec.max_episode_steps if spec else None
     reference = getattr(base, "ref_min_score", None), getattr(base, "ref_max_score", None)  # as D4RL names them
+    is_cut = max_steps not in (None, own_steps)  # returns of shorter episodes cannot be compared with the reference
     layout = next((one.layout for one in (env, base) if isinstance(getattr(one, "layout", None), Layout)), None)
     return {
         "name": spec.id if spec else type(base).__name__,
         "task": read_task(env),
-        "num_steps": max_steps or (spec.max_episode_steps if spec else None),
-        "reference": None if None in reference else reference,
+        "num_steps": max_steps or own_steps,
+        "reference": None if None in reference or is_cut else reference,
         "layout": layout,
     }
 

@@ -1,4 +1,4 @@
-"""Evaluates agents: in any environment, over numbered episodes. All commands and studies score agents by ``evaluate``."""
+"""Evaluates agents in any environment, over numbered episodes; all commands and studies score by ``evaluate``."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, Conditi
 from dfplan.benchmarks.evaluation.environments import World, find_world
 from dfplan.benchmarks.evaluation.estimates import Evaluation
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner, PlanningAgent, act, reset_agent
-from dfplan.benchmarks.evaluation.scores import score_episodes
+from dfplan.benchmarks.evaluation.episode_scores import score_episodes
 from dfplan.benchmarks.evaluation.slots import find_goals, run_episodes
 from dfplan.ground.processes import SINGLE_PROCESS, Processes
 

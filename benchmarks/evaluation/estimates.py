@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dfplan.benchmarks.evaluation.conditions import Conditions
-from dfplan.benchmarks.evaluation.scores import SCORES
+from dfplan.benchmarks.evaluation.episode_scores import SCORES
 from dfplan.benchmarks.evaluation.statistics import (
     Estimate,
     bootstrap,
@@ -105,10 +105,10 @@ def count_steps_to_arrival(evaluation: Evaluation) -> Float[np.ndarray, " episod
     return fill_missing_arrivals(evaluation.scores["first_reach"].astype(float), longest)
 
 
-def estimate_by_seed(evaluation: Evaluation) -> dict[int, Estimate]:
-    """Return the mean of the episodes of each seed, with its 95% interval: of ``normalized``, or else of ``return``."""
+def estimate_by_seed(evaluation: Evaluation, score: str = "normalized") -> dict[int, Estimate]:
+    """Return the mean score of the episodes of each seed, with its 95% interval."""
     conditions = evaluation.conditions
-    scores = evaluation.scores[choose_main_score(evaluation)].reshape(conditions.seeds, conditions.episodes)
+    scores = evaluation.scores[score].reshape(conditions.seeds, conditions.episodes)
     return {conditions.seed + number: _estimate([of_seed], bootstrap) for number, of_seed in enumerate(scores)}
 
 

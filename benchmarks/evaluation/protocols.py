@@ -41,6 +41,7 @@ class Planner(PlanningAgent, Protocol):
     config: Any
     model: Any
     info: dict[str, Any]
+    task: Any
 
 
 def reset_agent(agent: Agent, **given: Any) -> None:

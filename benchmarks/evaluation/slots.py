@@ -1,9 +1,9 @@
 """The loop in which agents and environments meet: numbered episodes side by side in the slots of a vector environment.
 
 When an episode ends, by termination or truncation, the next one that waits begins in its slot, and agent and
-environment are reset in this slot only. An agent or a vector environment that cannot begin single episodes runs batch by
-batch: a batch ends with its longest episode, and what happens in a slot after its episode is ignored. The results are
-the same, because the random numbers of an episode depend on its own seeds only.
+environment are reset in this slot only. An agent or a vector environment that cannot begin single episodes runs batch
+by batch: a batch ends with its longest episode, and what happens in a slot after its episode is ignored. The results
+are the same, because the random numbers of an episode depend on its own seeds only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ def run_episodes(
         world: the environment.
         seeds: the environment's and the agent's seed of each episode.
         side_by_side: number of slots, unless the vector environment is given.
-        advance: is called with the number of steps made.
+        advance: is called with the number of steps made; those that an episode has not needed count too.
 
     Raises:
         InputError: if an episode of unknown length does not end, or a reward or an action is not finite.
@@ -106,7 +106,7 @@ def _run_in_slots(
         advance(int(table.running.sum()))
         table.record(observations, rewards, infos)
         over = terminated | truncated | table.find_cut()
-        table.finish(over & table.running)
+        advance(table.finish(over & table.running))
         if over.any():
             observations = table.begin(over, observations)
     return table.get_episodes()
@@ -198,12 +198,13 @@ class _Table:
             )
         return np.zeros(len(self.ages), bool)
 
-    def finish(self, slots: Slots) -> None:
-        """Note that the episodes in the given slots have ended with the last step."""
+    def finish(self, slots: Slots) -> int:
+        """Note that the episodes in the given slots have ended; return the steps by which they were shorter."""
         now = len(self._rewards)
         for slot in np.flatnonzero(slots):
             self._spans[int(self.numbers[slot])] = int(slot), now - int(self.ages[slot]), now
         self.numbers[slots] = -1
+        return 0 if self.world.num_steps is None else int((self.world.num_steps - self.ages[slots]).sum())
 
     def get_episodes(self) -> list[Episode]:
         """Return all episodes in the order of their seeds."""

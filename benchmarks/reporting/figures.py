@@ -1,4 +1,4 @@
-"""Pictures of executed paths, of plans and of denoising, drawn over the maze.
+"""Pictures of executed paths, of returns, of plans and of denoising.
 
 As in the text of a layout, x points down and y points right. Positions are in environment units. The centre of a cell
 lies at its integer position minus 0.2 on both axes, so paths through integer positions run right of and below centres.
@@ -18,7 +18,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap,
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dfplan.benchmarks.evaluation.episodes import Evaluation
+from dfplan.benchmarks.evaluation.estimates import Evaluation, choose_main_score
+from dfplan.benchmarks.evaluation.statistics import NORMAL_975
 from dfplan.envs import rendering
 from dfplan.envs.layouts import CELL_CENTRE_OFFSET, Layout
 from dfplan.ground.files import replace_file
@@ -34,6 +35,8 @@ TIME_COLOURS = "viridis"
 LEVEL_COLOURS = LinearSegmentedColormap.from_list("level", ["#0b3c8c", "#5b8fd6", "#d9c9a3"])
 SHOWN_EPISODES = 8  # always the first ones, so that nobody selects the best ones
 PANEL_INCHES = 4.2  # width of one panel
+RETURNS_INCHES = (6.4, 4.0)
+PLANE_MARGIN = 0.05  # space around paths, as a share of their extent
 DOTS_PER_INCH = 110
 MOST_NOISY_ALPHA = 0.08  # opacity of lines that are predicted from pure noise
 FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 110, 1800
@@ -78,17 +81,47 @@ def draw_marks(axes: Axes, start: Float[np.ndarray, " 2"] | None, goal: Float[np
         )
 
 
-def draw_executed_paths(layout: Layout, evaluations: dict[str, Evaluation], shown: int = SHOWN_EPISODES) -> Figure:
-    """Return a figure with one panel per agent: its first episodes, coloured by time, and its mean scores."""
+def draw_executed_paths(evaluations: dict[str, Evaluation], shown: int = SHOWN_EPISODES) -> Figure:
+    """Return a figure with one panel per agent: its first episodes, coloured by time, and its mean scores.
+
+    In a maze x points down and y right, as in its text; in other planes x points right and y up.
+    """
+    evaluations = {name: evaluation for name, evaluation in evaluations.items() if evaluation.paths is not None}
+    layout = next(iter(evaluations.values())).layout
     figure, panels = _make_panels(layout, len(evaluations))
     norm = Normalize(0, max(_find_last_arrival(evaluation, shown) for evaluation in evaluations.values()))
     for axes, (name, evaluation) in zip(panels, evaluations.items()):
-        draw_layout(axes, layout)
-        for path, goal in zip(evaluation.paths[:shown], evaluation.goals[:shown]):
+        if layout is None:
+            _frame_plane(axes, evaluations)
+        else:
+            draw_layout(axes, layout)
+        for path, goal in _list_paths(evaluation, shown):
+            if layout is None:  # ``draw_path`` draws the first coordinate down
+                path, goal = path[:, ::-1], None if goal is None else goal[::-1]
             draw_path(axes, path, np.arange(len(path), dtype=float), TIME_COLOURS, norm)
             draw_marks(axes, path[0], goal)
         axes.set_title(_format_score_title(name, evaluation), fontsize=10, color=INK)
     _add_colour_bar(figure, panels, norm, TIME_COLOURS, "step")
+    return figure
+
+
+def draw_returns(evaluations: dict[str, Evaluation]) -> Figure:
+    """Return a figure of the return so far over the steps: the mean over episodes, and its 95% interval as a band.
+
+    An episode that has ended keeps its return.
+    """
+    figure = Figure(figsize=RETURNS_INCHES, layout="constrained", dpi=DOTS_PER_INCH)
+    axes = figure.subplots()
+    for name, evaluation in evaluations.items():
+        returns = np.nancumsum(evaluation.rewards, axis=1)  # (episode, time)
+        steps, mean = np.arange(1, returns.shape[1] + 1), returns.mean(axis=0)
+        (line,) = axes.plot(steps, mean, linewidth=1.8, label=_format_score_title(name, evaluation))
+        if len(returns) > 1:
+            half_width = NORMAL_975 * returns.std(axis=0, ddof=1) / np.sqrt(len(returns))
+            axes.fill_between(steps, mean - half_width, mean + half_width, color=line.get_color(), alpha=0.2, lw=0)
+    axes.set(xlabel="step", ylabel="return so far (mean; band: 95% interval)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
     return figure
 
 
@@ -182,9 +215,9 @@ def _make_palette(images: list[Image.Image]) -> Image.Image:
     return strip.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
-def _make_panels(layout: Layout, count: int) -> tuple[Figure, list[Axes]]:
+def _make_panels(layout: Layout | None, count: int) -> tuple[Figure, list[Axes]]:
     """Return a figure with ``count`` panels that have the maze's proportions, at most three in a row."""
-    rows, columns = layout.walls.shape
+    rows, columns = (1, 1) if layout is None else layout.walls.shape
     in_row = min(count, 3)
     num_rows = -(-count // in_row)
     size = (in_row * PANEL_INCHES + 0.6, num_rows * (PANEL_INCHES * rows / columns + 0.5))
@@ -204,14 +237,44 @@ def _add_colour_bar(
     return bar
 
 
+def _frame_plane(axes: Axes, evaluations: dict[str, Evaluation]) -> None:
+    """Set the limits of the axes to all paths and goals, so that all panels show the same part of the plane."""
+    places = [evaluation.paths.reshape(-1, 2) for evaluation in evaluations.values() if evaluation.paths is not None]
+    places += [
+        goals for goals in (one.goals for one in evaluations.values()) if goals is not None and goals.shape[1] == 2
+    ]
+    low, high = np.nanmin(np.concatenate(places), axis=0), np.nanmax(np.concatenate(places), axis=0)
+    margin = PLANE_MARGIN * max(*(high - low), 1e-9)
+    axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), aspect="equal")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _list_paths(evaluation: Evaluation, shown: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Return path and goal of the first episodes; the goal is None if it does not lie in the plane."""
+    assert evaluation.paths is not None
+    goals = evaluation.goals if evaluation.goals is not None and evaluation.goals.shape[1] == 2 else None
+    paths = [path[np.isfinite(path).all(axis=1)] for path in evaluation.paths[:shown]]
+    return [(path, None if goals is None else goals[row]) for row, path in enumerate(paths)]
+
+
 def _find_last_arrival(evaluation: Evaluation, shown: int) -> float:
-    """Return the step of the last arrival in the shown episodes, at which the colour scale ends."""
+    """Return the step of the last arrival in the shown episodes, at which the colour scale ends.
+
+    An episode without arrival counts its length.
+    """
     arrivals = evaluation.scores["first_reach"][:shown]
-    return float(np.where(np.isnan(arrivals), evaluation.rewards.shape[1], arrivals).max())
+    lengths = np.isfinite(evaluation.rewards[:shown]).sum(axis=1)
+    return float(np.where(np.isnan(arrivals), lengths, arrivals).max())
 
 
 def _format_score_title(name: str, evaluation: Evaluation) -> str:
-    """Return the title of an agent's panel: its name, its mean normalized score and its success."""
-    normalized, success = (evaluation.scores[key].mean() for key in ("normalized", "success"))
-    shown = "-" if np.isnan(normalized) else round(normalized)
-    return f"{name}: normalized {shown}, success {success:.0%}"
+    """Return the title of an agent: its name, its mean normalized score or return, and its success if it has one."""
+    score = choose_main_score(evaluation)
+    success = evaluation.scores["success"].astype(float).mean()
+    shown = f"{name}: {score} {format_briefly(evaluation.scores[score].mean())}"
+    return shown if np.isnan(success) else f"{shown}, success {success:.0%}"
+
+
+def format_briefly(value: float) -> str:
+    """Return a score as text: whole from 10 on, else with two decimals."""
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2f}"

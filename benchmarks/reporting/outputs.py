@@ -1,4 +1,7 @@
-"""Writes the files of a run: ``results.json``, ``episodes.csv``, ``report.md`` and ``paths.png``."""
+"""Writes the files of a run: ``results.json``, ``episodes.csv``, ``report.md``, and a picture.
+
+The picture is ``paths.png`` where positions lie in a plane, and ``returns.png`` in other worlds.
+"""
 
 import csv
 from pathlib import Path
@@ -6,14 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from dfplan.benchmarks.evaluation.episodes import Evaluation, draw_episode_seeds
-from dfplan.benchmarks.evaluation.estimates import SCORES, count_steps_to_arrival, estimate_by_seed, estimate_scores
+from dfplan.benchmarks.evaluation.conditions import draw_episode_seeds
+from dfplan.benchmarks.evaluation.estimates import (
+    Evaluation,
+    choose_main_score,
+    count_steps_to_arrival,
+    estimate_by_seed,
+    estimate_scores,
+)
 from dfplan.benchmarks.evaluation.machine import find_versions
+from dfplan.benchmarks.evaluation.episode_scores import SCORES
 from dfplan.benchmarks.evaluation.statistics import Estimate, bootstrap, compute_quantiles, make_json_safe
-from dfplan.benchmarks.reporting.figures import draw_executed_paths, save_figure
-from dfplan.benchmarks.reporting.report import format_report
+from dfplan.benchmarks.reporting.figures import draw_executed_paths, draw_returns, save_figure
+from dfplan.benchmarks.reporting.report import PATHS, format_report, name_picture
 from dfplan.benchmarks.reporting.run_folder import RunFolder
-from dfplan.envs.layouts import LAYOUTS, parse_maze_name
 
 FORMAT = 1  # of results.json; increased when programs that read the old format would misread the new one
 
@@ -22,11 +31,12 @@ def write_results(
     folder: RunFolder, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
 ) -> None:
     """Write the four files; files of an earlier run are replaced when all new files are complete."""
-    layout = LAYOUTS[parse_maze_name(next(iter(evaluations.values())).conditions.env_id)]
+    picture = name_picture(evaluations)
+    draw = draw_executed_paths if picture == PATHS else draw_returns
     with folder.replace_files(collect_results(evaluations, configs)) as unfinished:
         (unfinished / "report.md").write_text(format_report(evaluations, configs, command), encoding="utf-8")
         _write_episodes(unfinished / "episodes.csv", evaluations)
-        save_figure(draw_executed_paths(layout, evaluations), unfinished / "paths.png")
+        save_figure(draw(evaluations), unfinished / picture)
 
 
 def collect_results(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -52,12 +62,15 @@ def collect_results(evaluations: dict[str, Evaluation], configs: dict[str, dict[
 
 def _collect_agent_results(evaluation: Evaluation, config: dict[str, Any]) -> dict[str, Any]:
     shown = estimate_scores(evaluation)
-    means = {name: shown[name] for name in SCORES[:-1]} | {"first_reach": bootstrap(count_steps_to_arrival(evaluation))}
+    median = shown["first_reach"]
+    arrivals = count_steps_to_arrival(evaluation)
+    mean = median if np.isnan(arrivals).all() else bootstrap(arrivals)
+    means = {name: mean if name == "first_reach" else shown[name] for name in SCORES if name in shown}
     summary: dict[str, Any] = {name: _convert_estimate(estimate) for name, estimate in means.items()}
     if evaluation.conditions.seeds > 1:
-        by_seed = estimate_by_seed(evaluation).items()
-        summary["normalized"]["by_seed"] = {seed: _convert_estimate(estimate) for seed, estimate in by_seed}
-    median = shown["first_reach"]
+        for name in ("normalized", choose_main_score(evaluation)):
+            by_seed = estimate_by_seed(evaluation, name).items()
+            summary[name]["by_seed"] = {seed: _convert_estimate(estimate) for seed, estimate in by_seed}
     summary["first_reach"] |= {"median": median.value, "median_ci95": [median.low, median.high]}
     summary |= {name: compute_quantiles(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
     return summary | {"config": config}
@@ -73,9 +86,17 @@ def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
         places = ("start_x", "start_y", "goal_x", "goal_y")
         writer.writerow(["agent", "seed", "episode", "env_seed", "agent_seed", *places, *SCORES])
         for agent, evaluation in evaluations.items():
-            paths, goals = evaluation.paths, evaluation.goals
             for row, (seed, episode) in enumerate(evaluation.conditions.cases):
-                values = [float(evaluation.scores[name][row]) for name in SCORES]
-                positions = (f"{value:.6f}" for value in (*paths[row, 0], *goals[row]))
-                cells = ["" if np.isnan(value) else repr(value) for value in values]
+                scores = [
+                    float(evaluation.scores[name][row]) if name in evaluation.scores else np.nan for name in SCORES
+                ]
+                cells = ["" if np.isnan(value) else repr(value) for value in scores]
+                positions = [*_find_place(evaluation.paths, row, 0), *_find_place(evaluation.goals, row)]
                 writer.writerow([agent, seed, episode, *draw_episode_seeds(seed, episode), *positions, *cells])
+
+
+def _find_place(places: np.ndarray | None, *index: int) -> list[str]:
+    """Return the two cells of a place; they are empty if there is none in the plane."""
+    if places is None or places.shape[-1] != 2:
+        return ["", ""]
+    return [f"{value:.6f}" for value in places[index]]

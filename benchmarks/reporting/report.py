@@ -5,14 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from dfplan.benchmarks.evaluation.episodes import Conditions, Evaluation
-from dfplan.benchmarks.evaluation.estimates import estimate_by_seed, estimate_scores
+from dfplan.benchmarks.evaluation.conditions import Conditions
+from dfplan.benchmarks.evaluation.environments import find_maze
+from dfplan.benchmarks.evaluation.estimates import (
+    Evaluation,
+    choose_main_score,
+    estimate_by_seed,
+    estimate_scores,
+    has_value,
+)
 from dfplan.benchmarks.evaluation.kinematic_limit import compute_kinematic_limit
 from dfplan.benchmarks.evaluation.machine import find_processor, find_versions
-from dfplan.benchmarks.evaluation.statistics import Estimate, compute_quantiles
+from dfplan.benchmarks.evaluation.statistics import compute_quantiles
 from dfplan.benchmarks.reporting.markdown import format_header, format_row
 from dfplan.benchmarks.reporting.published import MAZES, OWN_ACTIONS, PD, QUOTED
-from dfplan.envs.layouts import parse_maze_name
 
 # Title and number format of each column of ``estimate_scores``.
 COLUMNS = {
@@ -21,25 +27,51 @@ COLUMNS = {
     "normalized_if_stay": ("normalized_if_stay", ".1f"),
     "success": ("success", ".2f"),
     "first_reach": ("first_reach (median)", ".0f"),
+    "length": ("length", ".0f"),
     "plan_seconds": ("s per plan", ".5f"),
     "act_seconds": ("s per act", ".5f"),
 }
+SMALL_RETURN = 10.0  # below which returns are shown with three decimals
 # Titles of the columns that describe an agent: its training data, its controller, and its plans.
 BACKGROUND = ("trained on", "driven by", "plans")
 DRIVEN_BY = {"diffused": OWN_ACTIONS, "pd": PD, "pursuit": "pursuit"}  # controller -> its name in tables
 INTERVALS = """\
 In brackets: 95% intervals. Intervals of scores are over episodes (bootstrap; Wilson's for `success`). Intervals of
 seconds are over the calls in one episode (bootstrap); they do not include differences between episodes or machines."""
-EXPLANATIONS = """\
-* `return`: plain sum of rewards; a step within 0.5 of the goal counts 1, every other step 0.
-* `normalized`: 100 · (return - ref_min) / (ref_max - ref_min) with D4RL's constants; D4RL's random agent scores 0, and
-  its controller, as D4RL ran it, scores 100.
-* `normalized_if_stay`: the same, but every step from the first arrival on counts 1, whether or not the ball stays; some
-  papers report this score.
-* `success`: share of episodes that reach the goal.
-* `first_reach`: median number of steps until the first arrival; an episode that never arrives counts its full length.
-* agent `waypoint`: the demonstrator's controller without noise, reset for each episode; it knows the maze.
+EXPLANATIONS = {
+    "return": "plain sum of rewards{sparse}.",
+    "normalized": """\
+100 · (return - ref_min) / (ref_max - ref_min) with D4RL's constants; D4RL's random agent scores 0, and
+  its controller, as D4RL ran it, scores 100.""",
+    "normalized_if_stay": """\
+the same, but every step from the first arrival on counts 1, whether or not the ball stays; some
+  papers report this score.""",
+    "success": "share of episodes that reach the goal.",
+    "first_reach": """\
+median number of steps until the first arrival; an episode that never arrives counts its full length.""",
+    "length": "mean number of steps of an episode.",
+}
+SPARSE = "; a step within 0.5 of the goal counts 1, every other step 0"  # in D4RL's mazes
+SUCCESS_OF_OTHERS = "share of episodes with a step that the environment reports as a success."
+WAYPOINT = "* agent `waypoint`: the demonstrator's controller without noise, reset for each episode; it knows the maze."
+SECONDS = """\
 * seconds per plan and per act: mean wall time of single calls, one episode at a time; acts that plan count in both."""
+PATHS, RETURNS = "paths.png", "returns.png"
+PICTURES = {PATHS: "Executed paths", RETURNS: "Return so far over the steps"}
+
+
+def name_picture(evaluations: dict[str, Evaluation]) -> str:
+    """Return the file name of the picture: of paths if there are any, or else of returns."""
+    return PATHS if any(evaluation.paths is not None for evaluation in evaluations.values()) else RETURNS
+
+
+def describe_conditions(conditions: Conditions) -> str:
+    """Return environment, goal and episodes in words."""
+    goal = None if conditions.goal is None else f"{conditions.goal} goal"
+    coordinates = "D4RL's coordinates" if conditions.coordinates == "d4rl" else None
+    length = None if conditions.max_steps is None else f"at most {conditions.max_steps} steps"
+    parts = (conditions.env_id, goal, coordinates, length, describe_episodes(conditions))
+    return ", ".join(part for part in parts if part is not None)
 
 
 def describe_episodes(conditions: Conditions) -> str:
@@ -72,14 +104,26 @@ def _describe_plans(config: dict[str, Any]) -> str:
     return f"{config['candidates']} of {length}, {often}"
 
 
+def choose_columns(evaluations: dict[str, Evaluation]) -> dict[str, tuple[str, str]]:
+    """Return title and number format of the columns that exist for at least one agent, by the name of the score."""
+    estimates = [estimate_scores(evaluation) for evaluation in evaluations.values()]
+    chosen = {name: column for name, column in COLUMNS.items() if any(has_value(of_one, name) for of_one in estimates)}
+    if all(len(set(evaluation.scores.get("length", []))) <= 1 for evaluation in evaluations.values()):
+        chosen.pop("length", None)  # all episodes are equally long
+    if max(abs(of_one["return"].value) for of_one in estimates) < SMALL_RETURN:
+        chosen["return"] = ("return", ".3f")
+    return chosen
+
+
 def format_table(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> str:
     """Return the table for the terminal: one row per agent, with the intervals in the line below the values."""
-    rows = [["agent", *BACKGROUND, *(title for title, _ in COLUMNS.values())]]
+    columns, background = choose_columns(evaluations), _choose_background(configs)
+    rows = [["agent", *background, *(title for title, _ in columns.values())]]
     for agent, evaluation in evaluations.items():
-        behind = describe_background(configs[agent]).values()
-        cells = [_split_cell(estimate_scores(evaluation)[name], spec) for name, (_, spec) in COLUMNS.items()]
-        rows.append([agent, *behind, *(value for value, _ in cells)])
-        rows.append(["" for _ in ("agent", *BACKGROUND)] + [interval for _, interval in cells])
+        behind = (describe_background(configs[agent])[title] for title in background)
+        cells = [_format_cell(evaluation, name, spec) for name, (_, spec) in columns.items()]
+        values, intervals = zip(*(cell.partition(" ")[::2] for cell in cells))
+        rows += [[agent, *behind, *values], [*("" for _ in ("agent", *background)), *intervals]]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -87,46 +131,63 @@ def format_table(evaluations: dict[str, Evaluation], configs: dict[str, dict[str
 
 def format_scores_table(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]]) -> str:
     """Return the table in Markdown: one row per agent, each value followed by its interval."""
-    rows = format_header("agent", *BACKGROUND, *(title for title, _ in COLUMNS.values()))
+    columns, background = choose_columns(evaluations), _choose_background(configs)
+    rows = format_header("agent", *background, *(title for title, _ in columns.values()))
     for agent, evaluation in evaluations.items():
-        cells = (f"{estimate_scores(evaluation)[name]:{spec}}" for name, (_, spec) in COLUMNS.items())
-        rows.append(format_row(agent, *describe_background(configs[agent]).values(), *cells))
+        behind = (describe_background(configs[agent])[title] for title in background)
+        cells = (_format_cell(evaluation, name, spec) for name, (_, spec) in columns.items())
+        rows.append(format_row(agent, *behind, *cells))
     return "\n".join(rows)
 
 
 def format_report(evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str) -> str:
-    """Return ``report.md``: the command, the machine, the scores, the latencies, and published scores."""
-    conditions = next(iter(evaluations.values())).conditions
+    """Return ``report.md``: the command, the machine, the scores, the latencies, and published scores of mazes."""
+    conditions, picture = next(iter(evaluations.values())).conditions, name_picture(evaluations)
     return "\n".join(
         [
-            f"# {conditions.env_id}, {conditions.goal} goal, {describe_episodes(conditions)}\n",
+            f"# {describe_conditions(conditions)}\n",
             f"Made by `{command}` with {', '.join(f'{name} {number}' for name, number in find_versions().items())}",
             f"on {find_processor()}, {os.cpu_count()} cores.\n",
             f"{INTERVALS}\n",
             format_scores_table(evaluations, configs),
             *_format_seed_rows(evaluations),
-            "\n![Executed paths](paths.png)\n",
-            EXPLANATIONS,
+            f"\n![{PICTURES[picture]}]({picture})\n",
+            *_explain_columns(evaluations),
             "\n## Latency, batch 1\n",
             *_format_latency_rows(evaluations),
-            "\n## To compare with\n",
             *_format_published_rows(conditions),
             "",
         ]
     )
 
 
-def _split_cell(estimate: Estimate, spec: str) -> tuple[str, str]:
-    value, _, interval = format(estimate, spec).partition(" ")
-    return value, interval
+def _choose_background(configs: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the titles of ``BACKGROUND`` that tell something of at least one agent."""
+    described = [describe_background(config) for config in configs.values()]
+    return [title for title in BACKGROUND if any(of_one[title] != "-" for of_one in described)]
+
+
+def _format_cell(evaluation: Evaluation, name: str, spec: str) -> str:
+    return format(estimate_scores(evaluation)[name], spec)
+
+
+def _explain_columns(evaluations: dict[str, Evaluation]) -> list[str]:
+    """Return a line for each column of the table."""
+    is_maze = find_maze(next(iter(evaluations.values())).conditions.env_id) is not None
+    texts = EXPLANATIONS if is_maze else EXPLANATIONS | {"success": SUCCESS_OF_OTHERS}
+    columns = choose_columns(evaluations)
+    lines = [f"* `{name}`: {text}" for name, text in texts.items() if name in columns]
+    lines = [line.format(sparse=SPARSE if is_maze else "") for line in lines]
+    return [*lines, *([WAYPOINT] if "waypoint" in evaluations else []), SECONDS]
 
 
 def _format_seed_rows(evaluations: dict[str, Evaluation]) -> list[str]:
-    """Return the lines of the table of normalized scores by seed; nothing if there is one seed only."""
+    """Return the lines of the table of normalized scores or returns by seed; nothing if there is one seed only."""
     if next(iter(evaluations.values())).conditions.seeds == 1:
         return []
-    by_seed = {agent: estimate_by_seed(evaluation) for agent, evaluation in evaluations.items()}
-    rows = format_header("agent, normalized", *(f"seed {seed}" for seed in next(iter(by_seed.values()))))
+    score = choose_main_score(next(iter(evaluations.values())))
+    by_seed = {agent: estimate_by_seed(evaluation, score) for agent, evaluation in evaluations.items()}
+    rows = format_header(f"agent, {score}", *(f"seed {seed}" for seed in next(iter(by_seed.values()))))
     rows += [format_row(agent, *(f"{estimate:.1f}" for estimate in found.values())) for agent, found in by_seed.items()]
     return ["\n## Seed by seed\n", *rows]
 
@@ -143,11 +204,14 @@ def _format_latency_rows(evaluations: dict[str, Evaluation]) -> list[str]:
 
 
 def _format_published_rows(conditions: Conditions) -> list[str]:
-    maze = parse_maze_name(conditions.env_id)
+    """Return the lines of the section on published scores; nothing unless the episodes are those of D4RL's mazes."""
+    maze, title = find_maze(conditions.env_id), "\n## To compare with\n"
+    if maze is None or conditions.goal is None or conditions.max_steps is not None:
+        return []
     if maze not in MAZES:
-        return ["No scores were published for this maze."]
+        return [title, "No scores were published for this maze."]
     titles = ("method", maze, "scale", "trained on", "driven by", "source")
-    rows = [format_row(*titles), format_row("---", "---:", *["---"] * 4)]
+    rows = [title, format_row(*titles), format_row("---", "---:", *["---"] * 4)]
     limit = f"{compute_kinematic_limit(maze, conditions.goal):.0f}"
     source = "computed: `python -m dfplan.commands.kinematic_limits`"
     rows.append(format_row("kinematic limit", limit, "normalized", "-", "-", source))

@@ -1,4 +1,4 @@
-"""``dfplan-bench``: compares agents on one maze and writes their scores and their executed paths.
+"""``dfplan-bench``: compares agents in one environment and writes their scores and a picture.
 
 ``torchrun --nproc-per-node N -m dfplan.commands.bench ...`` shares the episodes among N processes.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.preset_names import PRESET_NAMES
+from dfplan.benchmarks.evaluation.conditions import Conditions
 from dfplan.benchmarks.evaluation.contenders import (
     CONTENDERS,
     ContenderOptions,
@@ -19,17 +20,18 @@ from dfplan.benchmarks.evaluation.contenders import (
     drop_duplicates,
     make_contenders,
 )
-from dfplan.benchmarks.evaluation.episodes import Conditions, evaluate
+from dfplan.benchmarks.evaluation.environments import COORDINATES, find_env_id, find_maze
+from dfplan.benchmarks.evaluation.episodes import evaluate, find_world_of
 from dfplan.benchmarks.reporting.outputs import write_results
-from dfplan.benchmarks.reporting.report import describe_episodes, format_table
+from dfplan.benchmarks.reporting.report import describe_conditions, format_table
 from dfplan.benchmarks.reporting.run_folder import add_output_arguments, claim_folder, name_folder
-from dfplan.envs.layouts import parse_maze_name
 from dfplan.ground.command_line import CommandParser, exit_two_on_input_error, positive_integer
 from dfplan.ground.errors import InputError
 from dfplan.ground.processes import assign_device, find_processes, report_error_once
 from dfplan.training.loaded_checkpoints import track_checkpoints
 
-DEFAULT_AGENTS = "planner,planner-goal-token,policy,waypoint"
+MAZE_AGENTS = "planner,planner-goal-token,policy,waypoint"  # the default in D4RL's mazes
+AGENTS = "planner,planner-mcg,policy,random"  # the default in all other environments
 # The modules whose code determines the numbers of the report. The last two give the numbers for comparison.
 MODULES = (
     "dfplan.commands.bench",
@@ -37,7 +39,19 @@ MODULES = (
     "dfplan.benchmarks.reporting.published",
 )
 # Options that change the results. The checkpoint is not among them: its contents matter and not its name.
-RESULT_OPTIONS = ("agents", "episodes", "seed", "seeds", "goal", "preset", "controller", "hold", "device")
+RESULT_OPTIONS = (
+    "agents",
+    "episodes",
+    "seed",
+    "seeds",
+    "goal",
+    "max_steps",
+    "coordinates",
+    "preset",
+    "controller",
+    "hold",
+    "device",
+)
 
 
 @exit_two_on_input_error
@@ -45,8 +59,10 @@ RESULT_OPTIONS = ("agents", "episodes", "seed", "seeds", "goal", "preset", "cont
 def main() -> None:
     """Run the command. All inputs are checked before anything is computed."""
     arguments = _make_parser().parse_args()
-    maze, agents = parse_maze_name(arguments.maze), _parse_agents(arguments.agents)
-    conditions = Conditions(f"maze2d-{maze}-v1", arguments.episodes, arguments.seed, arguments.goal, arguments.seeds)
+    conditions = _find_conditions(arguments)
+    maze = find_maze(conditions.env_id)
+    agents = _parse_agents(arguments.agents or (AGENTS if maze is None else MAZE_AGENTS))
+    world = find_world_of(conditions)
     options = ContenderOptions(
         conditions.env_id,
         arguments.checkpoint,
@@ -54,45 +70,81 @@ def main() -> None:
         assign_device(arguments.device),
         arguments.preset,
         arguments.hold,
+        arguments.coordinates,
     )
     with track_checkpoints() as checkpoints:
         contenders = drop_duplicates(make_contenders(agents, options))
-    asked = {"command": "dfplan-bench", "maze": maze} | {name: getattr(arguments, name) for name in RESULT_OPTIONS}
-    name = name_folder(f"maze2d-{maze}", _make_parser(), arguments, ["maze"])
+    of_world = {"env_id": conditions.env_id} if maze is None else {"maze": maze}
+    asked = {"command": "dfplan-bench"} | of_world | {name: getattr(arguments, name) for name in RESULT_OPTIONS}
+    name = name_folder(_name_shortly(conditions.env_id), _make_parser(), arguments, ["env"])
     folder = arguments.output or Path("dfplan-bench") / name
     processes = find_processes()
     claim = claim_folder(folder, asked | {"agents": agents}, MODULES, arguments.overwrite, checkpoints)
     with claim if processes.is_first else nullcontext() as output:
         with processes.connect():
             evaluations = {
-                name: evaluate(agent, conditions, name, processes=processes) for name, agent in contenders.items()
+                name: evaluate(agent, conditions, name, processes=processes, world=world)
+                for name, agent in contenders.items()
             }
         if output is not None:
             configs = {name: describe_config(agent) for name, agent in contenders.items()}
-            write_results(output, evaluations, configs, format_command(arguments, maze))
-            title = f"{conditions.env_id}, {conditions.goal} goal, {describe_episodes(conditions)}"
-            print(
-                f"\n{title}; 95% intervals in brackets\n\n{format_table(evaluations, configs)}\n\nwritten to {folder}"
-            )
+            write_results(output, evaluations, configs, format_command(arguments, conditions.env_id))
+            title = f"{describe_conditions(conditions)}; 95% intervals in brackets"
+            print(f"\n{title}\n\n{format_table(evaluations, configs)}\n\nwritten to {folder}")
 
 
-def format_command(arguments: Namespace, maze: str) -> str:
+def format_command(arguments: Namespace, env_id: str) -> str:
     """Return the command that reproduces the results; it leaves out the output folder, which does not change them."""
-    words = ["dfplan-bench", f"maze2d-{maze}"]
-    for flag in (*RESULT_OPTIONS, "checkpoint"):
-        value = getattr(arguments, flag)
-        if value != _make_parser().get_default(flag):
-            words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
+    words = ["dfplan-bench", _name_shortly(env_id)]
+    for name in (*RESULT_OPTIONS, "checkpoint"):
+        value, flag = getattr(arguments, name), f"--{name.replace('_', '-')}"
+        if value != _make_parser().get_default(name):
+            words += [flag] if value is True else [flag, str(value)]
     return shlex.join(words)
 
 
+def _find_conditions(arguments: Namespace) -> Conditions:
+    """Return the conditions that the user has chosen.
+
+    Raises:
+        InputError: if random goals are asked for where they do not exist.
+    """
+    env_id, goal = find_env_id(arguments.env), arguments.goal
+    if find_maze(env_id) is None:
+        if goal != "fixed":
+            raise InputError(f"--goal {goal} is for D4RL's mazes; {arguments.env} has goals of its own, or none.")
+        goal = None
+    return Conditions(
+        env_id,
+        arguments.episodes,
+        arguments.seed,
+        goal,
+        arguments.seeds,
+        max_steps=arguments.max_steps,
+        coordinates=arguments.coordinates,
+    )
+
+
+def _name_shortly(env_id: str) -> str:
+    """Return the name of a world for folders and commands; those of D4RL's mazes have no ``-v1``."""
+    maze = find_maze(env_id)
+    return env_id if maze is None else f"maze2d-{maze}"
+
+
 def _make_parser() -> CommandParser:
-    text = "Compare agents on a D4RL maze; write results.json, episodes.csv, report.md and paths.png."
+    text = "Compare agents in any Gymnasium environment; write results.json, episodes.csv, report.md and a picture."
     parser = CommandParser(prog="dfplan-bench", description=text)
+    parser.add_argument("env", help="Gymnasium's id, such as Pendulum-v1 or module:Env-v0, or a maze: maze2d-large")
     add_common_arguments(parser)
-    parser.add_argument("--agents", default=DEFAULT_AGENTS, help=f"comma-separated, of {', '.join(CONTENDERS)}")
+    default = f"(default: {AGENTS}; in mazes {MAZE_AGENTS})"
+    parser.add_argument("--agents", help=f"comma-separated, of {', '.join(CONTENDERS)} {default}")
     parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes per agent and seed")
     parser.add_argument("--seeds", type=positive_integer, default=1, help="how many seeds, from --seed on")
+    parser.add_argument(
+        "--max-steps", type=positive_integer, help="steps after which episodes are cut (default: the environment's)"
+    )
+    coordinates = "d4rl: turn a PointMaze of gymnasium_robotics to D4RL's coordinates, in which its checkpoints plan"
+    parser.add_argument("--coordinates", choices=tuple(COORDINATES), default="own", help=coordinates)
     parser.add_argument(
         "--preset", choices=PRESET_NAMES, default="default", help="settings of the agent planner: fast, or a high score"
     )
@@ -101,7 +153,7 @@ def _make_parser() -> CommandParser:
     parser.add_argument(
         "--hold", action="store_true", help="hold the end of a plan by a PD law once the plan stands still"
     )
-    add_output_arguments(parser, "dfplan-bench/MAZE and the arguments that are not defaults")
+    add_output_arguments(parser, "dfplan-bench/ENV and the arguments that are not defaults")
     return parser
 
 

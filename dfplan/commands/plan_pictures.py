@@ -76,6 +76,7 @@ def _make_parser() -> CommandParser:
     parser = CommandParser(
         prog="dfplan.commands.plan_pictures", description="Draw one plan and an animation of its denoising."
     )
+    parser.add_argument("maze", help="maze2d-umaze, maze2d-medium or maze2d-large; the -v1 may be left out")
     add_common_arguments(parser)
     parser.add_argument("--agent", choices=PLANNERS, default="planner", help="the agent that plans")
     # By default the agent takes too few denoising steps for an animation.

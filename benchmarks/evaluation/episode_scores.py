@@ -30,7 +30,7 @@ def score_episodes(episodes: Sequence[Episode], reference: tuple[float, float] |
     rewards = [episode.rewards for episode in episodes]
     returns = np.array([of_one.sum() for of_one in rewards])
     is_sparse = all(np.isin(of_one, (0.0, 1.0)).all() for of_one in rewards)
-    if_stay = np.array([len(of_one) - of_one.argmax() if of_one.any() else 0.0 for of_one in rewards])
+    if_stay = np.array([float(len(of_one) - of_one.argmax()) if of_one.any() else 0.0 for of_one in rewards])
     successes = [episode.successes for episode in episodes]
     first_reach = np.array([_find_first(of_one == 1) for of_one in successes])
     is_told = any(not np.isnan(of_one).all() for of_one in successes)

@@ -1,0 +1,47 @@
+"""The function by which users evaluate any agent in any environment: ``dfplan.evaluate``."""
+
+from dfplan.benchmarks.evaluation import episodes as loop
+from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, Conditions
+from dfplan.benchmarks.evaluation.environments import EnvLike, find_env_id, find_maze, find_world
+from dfplan.benchmarks.evaluation.estimates import Evaluation
+from dfplan.benchmarks.evaluation.protocols import Agent
+from dfplan.ground.errors import InputError
+
+SIDE_BY_SIDE = 50  # episodes at a time
+
+
+def evaluate(
+    agent: Agent,
+    env: EnvLike,
+    episodes: int = 20,
+    seed: int = FIRST_REPORTED_SEED,
+    max_steps: int | None = None,
+    coordinates: str = "own",
+) -> Evaluation:
+    """Return the scores of an agent in an environment: ``print(evaluate(agent, "Pendulum-v1"))``.
+
+    The random numbers of episode i, those of the environment and those of the agent, depend on (``seed``, i) only, and
+    not on the episodes beside it. ``scores`` of the result has an array over the episodes for each score.
+
+    Args:
+        agent: has ``reset(goal, seed, num_steps)`` and ``act(observations)`` for a batch of episodes, as ``DFPlanner``
+            has. If its ``reset`` also takes ``episodes``, single episodes of the batch begin anew when others end.
+        env: any Gymnasium id, ``module:Env-v0`` and ``maze2d-large`` included; a function that returns a new
+            environment; or an environment or a vector environment, which stays open.
+        episodes: number of episodes.
+        seed: of the episodes.
+        max_steps: length at which episodes are cut; None for the environment's own.
+        coordinates: ``d4rl`` turns a PointMaze of gymnasium-robotics to the coordinates of D4RL, in which the shipped
+            checkpoints plan.
+
+    Raises:
+        InputError: if there is no such environment, it does not fit the agent, an episode of unknown length does not
+            end, or a reward or an action is not finite.
+    """
+    if episodes < 1 or seed < 0:
+        raise InputError(f"an evaluation needs at least 1 episode and a seed of at least 0, not {episodes} and {seed}.")
+    env = find_env_id(env) if isinstance(env, str) else env
+    world = find_world(env, max_steps, coordinates)
+    goal = "fixed" if isinstance(env, str) and find_maze(env) else None
+    conditions = Conditions(world.name, episodes, seed, goal, 1, SIDE_BY_SIDE, max_steps, coordinates)
+    return loop.evaluate(agent, conditions, timed=False, world=world)
