@@ -98,8 +98,8 @@ def test_a_maze_without_reference_scores_is_evaluated_and_reported_without_norma
     agent = collect_results(evaluations, {"waypoint": {}})["agents"]["waypoint"]
     assert agent["normalized"]["mean"] is None and agent["normalized"]["by_seed"]["0"]["mean"] is None
     assert agent["success"]["mean"] == 1 and agent["return"]["mean"] > 0
-    row = format_table(evaluations, {"waypoint": {}}).splitlines()[2].split()
-    assert row[4] != "-" and row[5:7] == ["-", "-"]  # the return, and both normalized scores
+    titles = format_table(evaluations, {"waypoint": {}}).splitlines()[0].split()
+    assert "return" in titles and "success" in titles and "normalized" not in titles
     assert "No scores were published for this maze." in format_report(evaluations, {"waypoint": {}}, "dfplan-bench")
 
 

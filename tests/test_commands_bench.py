@@ -143,7 +143,7 @@ def test_help_and_errors_of_input_do_not_import_torch(words):
         (["maze2d-umaze", "--agents", "random", "--checkpoint", "no/such"], "no/such"),
         (["maze2d-umaze", "--agents", "random", "--checkpoint", "taken"], "taken"),
         (["maze2d-umaze", "--agents", "random", "--device", "gpu9"], "gpu9"),
-        ([], "maze"),
+        ([], "env"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(run, tmp_path, monkeypatch, arguments, word):

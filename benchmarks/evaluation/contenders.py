@@ -236,19 +236,19 @@ def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:
 
 
 def check_task(task: Task, checkpoint: str | Path, world: World) -> None:
-    """Raise ``InputError`` unless the task of a checkpoint fits the environment."""
+    """Raise ``InputError`` unless the task of a checkpoint has the sizes and the bounds of the environment's task."""
     given, expected = (task.observation_dim, task.action_dim), (world.task.observation_dim, world.task.action_dim)
+    what = "observations and actions"
+    if task.goal and world.task.goal:  # an environment need not tell that it has goals
+        given, expected = (*given, task.goal_dim), (*expected, world.task.goal_dim)
+        what = "observations, actions and goals"
     if given != expected:
-        raise InputError(
-            f"the checkpoint {checkpoint} has observations and actions of sizes {given}, "
-            f"but {world.name} has {expected}."
-        )
-    if task.goal and world.task.goal and task.goal_dim != world.task.goal_dim:
-        sizes = f"size {task.goal_dim}, but {world.name} has goals of size {world.task.goal_dim}"
-        raise InputError(f"the checkpoint {checkpoint} has goals of {sizes}.")
+        raise InputError(f"the checkpoint {checkpoint} has {what} of sizes {given}, but {world.name} has {expected}.")
     if not np.allclose(task.bounds, world.task.bounds):
-        bounds = " but ".join(_describe_bounds(one) for one in (task, world.task))
-        raise InputError(f"actions lie within other bounds: of the checkpoint {checkpoint} {bounds} of {world.name}.")
+        raise InputError(
+            f"the checkpoint {checkpoint} has actions from {_describe_bounds(task)}, but {world.name} has actions from "
+            f"{_describe_bounds(world.task)}."
+        )
 
 
 def _describe_bounds(task: Task) -> str:

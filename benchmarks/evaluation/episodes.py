@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, Conditions, GoalKind, draw_episode_seeds
 from dfplan.benchmarks.evaluation.environments import World, find_world
+from dfplan.benchmarks.evaluation.episode_scores import score_episodes
 from dfplan.benchmarks.evaluation.estimates import Evaluation
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner, PlanningAgent, act, reset_agent
-from dfplan.benchmarks.evaluation.episode_scores import score_episodes
 from dfplan.benchmarks.evaluation.slots import find_goals, run_episodes
 from dfplan.ground.processes import SINGLE_PROCESS, Processes
 

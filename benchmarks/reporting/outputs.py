@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dfplan.benchmarks.evaluation.conditions import draw_episode_seeds
+from dfplan.benchmarks.evaluation.episode_scores import SCORES
 from dfplan.benchmarks.evaluation.estimates import (
     Evaluation,
     choose_main_score,
@@ -18,7 +19,6 @@ from dfplan.benchmarks.evaluation.estimates import (
     estimate_scores,
 )
 from dfplan.benchmarks.evaluation.machine import find_versions
-from dfplan.benchmarks.evaluation.episode_scores import SCORES
 from dfplan.benchmarks.evaluation.statistics import Estimate, bootstrap, compute_quantiles, make_json_safe
 from dfplan.benchmarks.reporting.figures import draw_executed_paths, draw_returns, save_figure
 from dfplan.benchmarks.reporting.report import PATHS, format_report, name_picture

@@ -27,10 +27,10 @@ COLUMNS = {
     "normalized_if_stay": ("normalized_if_stay", ".1f"),
     "success": ("success", ".2f"),
     "first_reach": ("first_reach (median)", ".0f"),
-    "length": ("length", ".0f"),
     "plan_seconds": ("s per plan", ".5f"),
     "act_seconds": ("s per act", ".5f"),
 }
+LENGTH = ("length", ".0f")  # the column of lengths, which is shown if they differ
 SMALL_RETURN = 10.0  # below which returns are shown with three decimals
 # Titles of the columns that describe an agent: its training data, its controller, and its plans.
 BACKGROUND = ("trained on", "driven by", "plans")
@@ -108,8 +108,8 @@ def choose_columns(evaluations: dict[str, Evaluation]) -> dict[str, tuple[str, s
     """Return title and number format of the columns that exist for at least one agent, by the name of the score."""
     estimates = [estimate_scores(evaluation) for evaluation in evaluations.values()]
     chosen = {name: column for name, column in COLUMNS.items() if any(has_value(of_one, name) for of_one in estimates)}
-    if all(len(set(evaluation.scores.get("length", []))) <= 1 for evaluation in evaluations.values()):
-        chosen.pop("length", None)  # all episodes are equally long
+    if any(len(set(evaluation.scores.get("length", []))) > 1 for evaluation in evaluations.values()):
+        chosen["length"] = LENGTH
     if max(abs(of_one["return"].value) for of_one in estimates) < SMALL_RETURN:
         chosen["return"] = ("return", ".3f")
     return chosen
