@@ -82,12 +82,10 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env:
         near = get_close_matches(env_id, gym.registry, n=MOST_HINTS)
         hint = f"did you mean {' or '.join(near)}?" if near else "an id of a module that registers it is module:Env-v0."
         raise InputError(f"there is no environment {env_id!r}; {hint}") from error
-    except ModuleNotFoundError as error:
-        advice = "install it, or add its folder to PYTHONPATH"
-        raise InputError(f"{env_id} needs the module {error.name!r}, which cannot be found; {advice}.") from error
-    except Exception as error:  # environments raise errors of any kind; its message is passed on
+    except Exception as error:  # environments raise errors of any kind
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise InputError(f"the environment {env_id} cannot be made: {reason}.") from error
+        advice = "; install the module, or add its folder to PYTHONPATH" if isinstance(error, ImportError) else ""
+        raise InputError(f"the environment {env_id} cannot be made: {reason}{advice}.") from error
 
 
 def find_world(

@@ -16,6 +16,7 @@ from dfplan.benchmarks.evaluation.timing import (
     time_repeatedly,
 )
 from dfplan.config import Recipe
+from dfplan.data.recording import Recording
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.model.levels import draw_levels
 from dfplan.model.tokens import FIRST_PLANNED
@@ -54,20 +55,21 @@ def measure_training(recipe: Recipe, dataset: dict[str, np.ndarray], machine: Ma
 
     ``budget`` is about the seconds of one measurement.
     """
-    by_auto = _make_trainer(recipe, "auto", dataset, machine)
+    recording = Recording.from_rows(dataset)
+    by_auto = _make_trainer(recipe, "auto", recording, machine)
     chosen = by_auto.config.precision
     rows = []
     for precision in DTYPES:
-        trainer = by_auto if precision == chosen else _make_trainer(recipe, precision, dataset, machine)
+        trainer = by_auto if precision == chosen else _make_trainer(recipe, precision, recording, machine)
         name = f"{precision} (auto)" if precision == chosen else precision
         rows.append({"precision": name} | _measure_updates(trainer, machine, budget))
     return rows
 
 
-def _make_trainer(recipe: Recipe, precision: str, dataset: dict[str, np.ndarray], machine: Machine) -> Trainer:
+def _make_trainer(recipe: Recipe, precision: str, recording: Recording, machine: Machine) -> Trainer:
     recipe = replace(recipe, training=replace(recipe.training, precision=precision))
     return Trainer(
-        recipe, dataset, Path(), machine.device
+        recipe, recording, Path(), machine.device
     )  # the folder is not used, since single updates write nothing
 
 
