@@ -176,8 +176,8 @@ class _Table:
             final = _read_successes(infos["final_info"], self.env.num_envs)
             successes = np.where(infos["_final_info"], final, successes)
         if positions is not None and "final_obs" in infos:
-            final = self._find_positions(infos["final_obs"])
-            positions[infos["_final_obs"]] = final[infos["_final_obs"]]
+            for slot in np.flatnonzero(infos["_final_obs"]):
+                positions[slot] = _take_vector(_take_vector(infos["final_obs"])[slot])[self._plane]
         self._positions.append(positions)
         self._rewards.append(np.array(rewards, dtype=float))
         self._successes.append(successes)
@@ -242,8 +242,12 @@ class _Table:
         """Return a copy of the positions in observations of all slots; None if they do not lie in a plane."""
         if self._plane is None:
             return None
-        vectors = observations["observation"] if isinstance(observations, Mapping) else observations
-        return np.asarray(vectors)[:, self._plane]
+        return np.asarray(_take_vector(observations))[:, self._plane]
+
+
+def _take_vector(observation: Any) -> Any:
+    """Return the entry ``observation`` of a dictionary; anything else as it is."""
+    return observation["observation"] if isinstance(observation, Mapping) else observation
 
 
 def _take(values: np.ndarray | None, slots: Any) -> Any:
