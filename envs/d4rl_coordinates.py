@@ -47,7 +47,7 @@ class D4RLCoordinates(gymnasium.Wrapper):
         observation, info = super().reset(seed=seed, options=options)
         return self._convert_observation(observation), info
 
-    def step(self, action: Any) -> tuple[dict, Any, bool, bool, dict]:
+    def step(self, action: Any) -> tuple[dict, Any, Any, Any, dict]:
         """Make one step with a force in D4RL's coordinates."""
         force_x, force_y = action
         observation, reward, terminated, truncated, info = super().step(np.array([force_y, -force_x]))

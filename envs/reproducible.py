@@ -29,7 +29,7 @@ class OwnRandomState(gymnasium.Wrapper):
         with self._use_own_state():
             return super().reset(seed=seed, options=options)
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Make one step with the environment's own random state."""
         with self._use_own_state():
             return super().step(action)
@@ -57,7 +57,7 @@ class KeepScoreInfo(gymnasium.Wrapper):
         observation, info = super().reset(seed=seed, options=options)
         return observation, _select_info(info)
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Make one step."""
         observation, reward, terminated, truncated, info = super().step(action)
         return observation, float(reward), bool(terminated), bool(truncated), _select_info(info)

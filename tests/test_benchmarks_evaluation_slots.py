@@ -83,7 +83,7 @@ def test_an_agent_that_renews_episodes_is_reset_in_the_slots_whose_episode_has_e
     run_episodes(agent, find_world(Line), SEEDS, side_by_side=3)
     first, *later = agent.resets
     assert first["episodes"] is None and first["seed"] == [100, 101, 102]
-    assert sum((reset["seed"] for reset in later), []) == [103, 104, 105, 106]
+    assert [seed for reset in later for seed in reset["seed"]] == [103, 104, 105, 106]
     assert all(len(reset["episodes"]) == len(reset["seed"]) for reset in later)
 
 

@@ -89,7 +89,7 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env:
 
 
 def find_world(
-    env: EnvLike, max_steps: int | None = None, coordinates: str = "own", options: dict[str, Any] | None = None
+    env: Any, max_steps: int | None = None, coordinates: str = "own", options: dict[str, Any] | None = None
 ) -> World:
     """Return the world of an environment.
 
@@ -105,28 +105,53 @@ def find_world(
     convert = choose("kind of coordinates", coordinates, COORDINATES)
     if max_steps is not None and max_steps < 1:
         raise InputError(f"an episode has at least 1 step, not {max_steps}.")
-    if isinstance(env, gym.Env):
-        env = _join([lambda single=env: convert(single)])  # a vector environment with one slot
-    elif isinstance(env, VectorEnv) and coordinates != "own":
-        raise InputError("the coordinates of a vector environment cannot be turned; give an id, or a function.")
     if isinstance(env, VectorEnv):
-        given = env
-        facts = _read_facts(find_single(given), max_steps) | {"task": read_task(given)}
-        return World(open=lambda _: nullcontext(given), options=options, is_given=True, **facts)
-    make = (lambda: convert(_make_by_id(env, max_steps))) if isinstance(env, str) else (lambda: convert(env()))
+        if coordinates != "own":
+            raise InputError("the coordinates of a vector environment cannot be turned; give an id, or a function.")
+        return _describe_given(env, max_steps, options)
+    if isinstance(env, gym.Env):
+        return _describe_given(_join([lambda: convert(env)]), max_steps, options)  # with one slot
+    if isinstance(env, str):
+        return _describe_made(lambda: convert(_make_by_id(env, max_steps)), max_steps, options, env)
+    if callable(env):
+        return _describe_made(lambda: convert(_call(env)), max_steps, options)
+    raise InputError(f"an environment is an id, a function that returns one, or an environment, not {env!r}.")
+
+
+def _describe_given(env: VectorEnv, max_steps: int | None, options: dict[str, Any] | None) -> World:
+    """Return the world of a vector environment that the caller has made."""
+    facts = _read_facts(find_single(env), max_steps) | {"task": read_task(env)}
+    return World(open=lambda _: nullcontext(env), options=options, is_given=True, **facts)
+
+
+def _describe_made(
+    make: Maker, max_steps: int | None, options: dict[str, Any] | None, env_id: str | None = None
+) -> World:
+    """Return the world of environments that ``make`` makes; ``env_id`` may bring a vector environment of its own."""
     with closing(make()) as first:
-        if not isinstance(first, gym.Env):
-            raise InputError(f"a function that makes environments must return a gymnasium.Env, not {first!r}.")
         facts = _read_facts(first, max_steps)
-        brings_own = coordinates == "own" and _brings_own_vector(env, first)
-    if brings_own:
-        return World(open=lambda slots: _open_own_vector(env, slots, max_steps), options=options, **facts)
+        is_turned = isinstance(first, D4RLCoordinates)
+        brings_own = env_id is not None and not is_turned and _brings_own_vector(env_id, first)
+    if env_id is not None and brings_own:
+        return World(open=lambda slots: _open_own_vector(env_id, slots, max_steps), options=options, **facts)
     return World(open=lambda slots: closing(_join([make] * slots)), options=options, **facts)
 
 
 def find_single(env: VectorEnv) -> Any:
     """Return the first single environment of a vector environment if it has any here, or else itself."""
     return getattr(env.unwrapped, "envs", [env])[0]
+
+
+def _call(make: Maker) -> gym.Env:
+    """Return the environment that a user's function makes.
+
+    Raises:
+        InputError: if it returns something else.
+    """
+    env = make()
+    if not isinstance(env, gym.Env):
+        raise InputError(f"a function that makes environments must return a gymnasium.Env, not {env!r}.")
+    return env
 
 
 def _make_by_id(env_id: str, max_steps: int | None) -> gym.Env:
@@ -144,7 +169,7 @@ def _read_facts(env: Any, max_steps: int | None) -> dict[str, Any]:
     base, spec = env.unwrapped, env.spec
     own_steps = spec.max_episode_steps if spec else None
     reference = getattr(base, "ref_min_score", None), getattr(base, "ref_max_score", None)  # as D4RL names them
-    is_cut = max_steps not in (None, own_steps)  # returns of shorter episodes cannot be compared with the reference
+    is_cut = max_steps is not None  # returns of episodes of another length cannot be compared with the reference
     layout = next((one.layout for one in (env, base) if isinstance(getattr(one, "layout", None), Layout)), None)
     return {
         "name": spec.id if spec else type(base).__name__,
@@ -155,12 +180,12 @@ def _read_facts(env: Any, max_steps: int | None) -> dict[str, Any]:
     }
 
 
-def _brings_own_vector(env: Any, first: gym.Env) -> bool:
-    """Return whether an id stands for an environment with a vector environment that takes one seed for each slot."""
-    if not isinstance(env, str) or first.spec is None or first.spec.vector_entry_point is None:
+def _brings_own_vector(env_id: str, first: gym.Env) -> bool:
+    """Return whether an environment has a vector environment of its own that takes one seed for each slot."""
+    if first.spec is None or first.spec.vector_entry_point is None:
         return False
     try:
-        with _open_own_vector(env, 1, None) as vector:
+        with _open_own_vector(env_id, 1, None) as vector:
             vector.reset(seed=[0])  # type: ignore[arg-type]
     except Exception:  # Gymnasium's own CartPole, for example, takes one seed for all slots only
         return False
