@@ -1,6 +1,7 @@
 """The agent that everything must beat: uniformly random actions."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -50,8 +51,8 @@ class RandomAgent:
             streams[episode] = np.random.default_rng(own)
         self._streams = streams
 
-    def act(self, observation: Float[np.ndarray, "*batch observation"]) -> Float[np.ndarray, "*batch action"]:
-        """Return an action for one observation, or one for each of a batch.
+    def act(self, observation: Any) -> Float[np.ndarray, "*batch action"]:
+        """Return an action for one observation, or one for each of a batch; they may be dictionaries.
 
         Raises:
             InputError: if it is neither one observation nor a batch, there are not as many seeds as observations, or

@@ -78,7 +78,7 @@ def test_episodes_of_ogbench_are_reproducible_whatever_runs_beside_them(name):
     assert not np.array_equal(other.goals[0], other.goals[1]) and not other.scores["success"].all()
 
 
-def test_the_waypoint_of_a_point_maze_is_reached_in_d4rl_coordinates_only_within_its_own_radius():
+def test_d4rl_coordinates_turn_goals_and_bring_the_layout():
     pytest.importorskip("gymnasium_robotics")
     agent = RandomAgent()
     env_id = "gymnasium_robotics:PointMaze_UMaze-v3"

@@ -116,6 +116,41 @@ def test_two_processes_give_the_results_of_one(run, tmp_path, tiny_model):
     assert contents[0] == contents[1]
 
 
+def test_any_environment_is_benched_and_its_report_has_only_what_exists(run, tmp_path):
+    words = ["Pendulum-v1", "--agents", "random", "--episodes", "3", "--max-steps", "9", "--seeds", "2"]
+    status, out, _ = run(*words)
+    folder = tmp_path / "dfplan-bench" / "Pendulum-v1-agents=random-episodes3-seeds2-max_steps9"
+    assert status == 0 and "normalized" not in out and "success" not in out and "return" in out
+    assert {file.name for file in folder.iterdir()} - {LOCK_NAME} == {
+        "results.json",
+        "episodes.csv",
+        "report.md",
+        "returns.png",
+    }
+    contents = json.loads((folder / "results.json").read_text())
+    agent = contents["agents"]["random"]
+    assert contents["env_id"] == "Pendulum-v1" and contents["goal"] is None and agent["length"]["mean"] == 9
+    for name in ("normalized", "normalized_if_stay", "success", "first_reach"):
+        assert agent[name]["mean"] is None
+    assert set(agent["return"]["by_seed"]) == {"1000", "1001"}
+    report = (folder / "report.md").read_text()
+    assert "`dfplan-bench Pendulum-v1 --agents random --episodes 3 --seeds 2 --max-steps 9`" in report
+    assert "To compare with" not in report and "within 0.5" not in report and "returns.png" in report
+
+
+def test_agents_of_other_environments_than_mazes_are_planners_and_a_random_one(run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench, "make_contenders", lambda names, options: asked.append(names) or {})
+    monkeypatch.setattr(bench, "evaluate", None)
+    for env_id in ("Pendulum-v1", "maze2d-umaze"):
+        with pytest.raises(StopIteration):  # there is nothing to write without an agent
+            run(env_id, "--output", env_id)
+    assert asked == [
+        ["planner", "planner-mcg", "policy", "random"],
+        ["planner", "planner-goal-token", "policy", "waypoint"],
+    ]
+
+
 @pytest.mark.parametrize("words", [["--help"], ["maze2d-umaze", "--preset", "wrong"]])
 def test_help_and_errors_of_input_do_not_import_torch(words):
     program = "import sys, dfplan.commands.bench as bench\n"
@@ -144,6 +179,15 @@ def test_help_and_errors_of_input_do_not_import_torch(words):
         (["maze2d-umaze", "--agents", "random", "--checkpoint", "taken"], "taken"),
         (["maze2d-umaze", "--agents", "random", "--device", "gpu9"], "gpu9"),
         ([], "env"),
+        (["Pendulm-v1"], "Pendulum-v1"),
+        (["no_such_module:Env-v0"], "no_such_module"),
+        (["CartPole-v1"], "Discrete"),
+        (["Pendulum-v1", "--agents", "planner-mcg"], "--checkpoint"),
+        (["Pendulum-v1", "--agents", "waypoint"], "waypoint"),
+        (["Pendulum-v1", "--agents", "random", "--goal", "random"], "--goal"),
+        (["Pendulum-v1", "--agents", "random", "--max-steps", "0"], "--max-steps"),
+        (["Pendulum-v1", "--agents", "random", "--coordinates", "d4rl"], "PointMaze"),
+        (["Pendulum-v1", "--agents", "random", "--coordinates", "polar"], "polar"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(run, tmp_path, monkeypatch, arguments, word):
