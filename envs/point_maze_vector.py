@@ -13,6 +13,7 @@ from dfplan.envs.layouts import Layout, find_layout
 from dfplan.envs.maze_task import Goal, MazeTask, check_array, is_success
 from dfplan.envs.physics import TIMESTEP, PointMassPhysics
 from dfplan.envs.rendering import draw_maze
+from dfplan.envs.scores import REFERENCE_SCORES, find_reference_name
 from dfplan.ground.errors import InputError
 from dfplan.task import MAZE
 
@@ -73,6 +74,16 @@ class PointMazeVectorEnv(gymnasium.vector.VectorEnv):
         """The maze's layout."""
         return self.task.layout
 
+    @property
+    def ref_min_score(self) -> float | None:
+        """The sum of rewards with D4RL's normalised score 0; None if D4RL has none for this maze."""
+        return self._find_reference_scores()[0]
+
+    @property
+    def ref_max_score(self) -> float | None:
+        """The sum of rewards with D4RL's normalised score 1; None if D4RL has none for this maze."""
+        return self._find_reference_scores()[1]
+
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, dict]:
@@ -122,6 +133,9 @@ class PointMazeVectorEnv(gymnasium.vector.VectorEnv):
             return None
         balls = self._states[:, :2]
         return tuple(draw_maze(self.layout, goal, ball) for goal, ball in zip(self._goals, balls, strict=True))
+
+    def _find_reference_scores(self) -> tuple[float | None, float | None]:
+        return REFERENCE_SCORES.get(find_reference_name(self.layout.name, self.task.reward), (None, None))
 
     def _start(self, envs: np.ndarray, options: Mapping[str, Any] | None = None) -> None:
         """Start new episodes in the given environments."""

@@ -69,11 +69,6 @@ def test_random_goals_differ_between_episodes():
     assert len(np.unique(goals.round(), axis=0)) > 1
 
 
-def test_seeds_of_neighbouring_runs_and_episodes_are_all_different():
-    seeds = {draw_episode_seeds(seed, episode) for seed in range(3) for episode in range(50)}
-    assert len({number for pair in seeds for number in pair}) == 2 * 150
-
-
 def test_latency_is_measured_for_single_calls_and_separately_for_plans():
     plan_seconds, act_seconds = measure_latency(SeededAgent(), Conditions(UMAZE))
     assert plan_seconds.tolist() == [0.25] * 3 and len(act_seconds) == 300
@@ -103,10 +98,6 @@ def test_a_maze_without_reference_scores_is_evaluated_and_reported_without_norma
     assert "No scores were published for this maze." in format_report(evaluations, {"waypoint": {}}, "dfplan-bench")
 
 
-def test_cases_are_all_episodes_seed_by_seed():
-    assert Conditions(UMAZE, episodes=2, seed=7, seeds=2).cases == [(7, 0), (7, 1), (8, 0), (8, 1)]
-
-
 class OneOfTwo(Processes):
     """One of two processes, which gets the results of the other one."""
 
@@ -125,9 +116,3 @@ def test_processes_share_the_episodes_and_the_first_alone_is_timed():
     np.testing.assert_array_equal(alone[1].paths, whole.paths)
     np.testing.assert_array_equal(alone[0].paths, whole.paths[1:])
     assert len(alone[0].act_seconds) == 0 and len(alone[1].act_seconds) == 1
-
-
-@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"side_by_side": 0}, {"seed": -1}, {"seeds": 0}])
-def test_conditions_refuse_impossible_counts(wrong):
-    with pytest.raises(ValueError, match="cannot run"):
-        Conditions(UMAZE, **wrong)

@@ -1,11 +1,15 @@
 import numpy as np
 from PIL import Image
 
+from dfplan.benchmarks.evaluation.conditions import Conditions
+from dfplan.benchmarks.evaluation.estimates import Evaluation
 from dfplan.benchmarks.reporting.figures import (
     FLOOR,
     WALL,
+    draw_executed_paths,
     draw_layout,
     draw_plans,
+    draw_returns,
     save_figure,
     write_denoising_animation,
 )
@@ -58,3 +62,41 @@ def test_an_animation_has_a_frame_per_row_and_shows_the_last_one_longer(tmp_path
 def test_an_animation_of_a_clean_plan_only_is_drawn(tmp_path):
     write_denoising_animation(LAYOUT, [PATH], [np.zeros(3)], tmp_path / "plan.gif")
     assert (tmp_path / "plan.gif").exists()
+
+
+def evaluated(layout=None, goals=True):
+    """Two episodes of 2 and 3 steps in a plane; the second one reaches its goal in its last step."""
+    nan = np.nan
+    paths = np.array([[[1, 1], [1, 2], [1, 3], [nan, nan]], [[1, 1], [1, 1], [1, 2], [1, 3]]])
+    rewards = np.array([[1.0, 2.0, nan], [0.0, 0.0, 3.0]])
+    scores = {
+        "return": np.array([3.0, 3.0]),
+        "normalized": np.full(2, nan),
+        "success": np.array([False, True]),
+        "first_reach": np.array([nan, 3.0]),
+    }
+    at = np.array([[1.0, 3.0], [1.0, 3.0]]) if goals else None
+    conditions = Conditions("World-v0", 2, goal=None)
+    return Evaluation(conditions, at, paths, rewards, scores, np.empty(0), np.empty(0), layout)
+
+
+def test_paths_are_drawn_in_a_maze_and_in_a_plane_without_walls():
+    for layout in (LAYOUT, None):
+        figure = draw_executed_paths({"one": evaluated(layout), "other": evaluated(layout, goals=False)})
+        one, other = figure.axes[:2]
+        assert one.get_title() == "one: return 3.00, success 50%"
+        assert len(one.collections) == len(other.collections) == 2  # the two paths
+        assert (one.get_xlim(), one.get_ylim()) == (other.get_xlim(), other.get_ylim())
+
+
+def test_without_a_layout_x_points_right_and_y_up():
+    axes = draw_executed_paths({"one": evaluated()}).axes[0]
+    first = axes.collections[0].get_segments()
+    np.testing.assert_array_equal(first[0], [[1, 1], [1, 2]])
+    assert len(first) == 2 and axes.get_ylim()[0] < axes.get_ylim()[1]
+
+
+def test_returns_are_drawn_as_their_mean_so_far_and_stay_after_the_end():
+    axes = draw_returns({"one": evaluated()}).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [0.5, 1.5, 3.0] and axes.lines[0].get_xdata().tolist() == [1, 2, 3]
+    assert "return so far" in axes.get_ylabel() and axes.get_xlabel() == "step"

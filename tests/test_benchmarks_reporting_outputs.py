@@ -205,3 +205,41 @@ def test_a_failed_run_leaves_the_earlier_one(tmp_path, monkeypatch):
 def test_a_controller_without_a_name_of_its_own_in_tables_is_shown_by_its_key():
     config = CONFIGS["policy"] | {"controller": "momentum"}
     assert describe_background(config)["driven by"] == "momentum"
+
+
+def elsewhere(seeds=1):
+    """Episodes of 2 and 5 steps in a world that tells neither positions nor goals nor successes."""
+    rewards = np.full((2, 5), np.nan)
+    rewards[0, :2], rewards[1] = 1.5, -1.0
+    nothing = np.full(2, np.nan)
+    scores = dict.fromkeys(("normalized", "normalized_if_stay", "success", "first_reach"), nothing)
+    scores |= {"return": np.array([3.0, -5.0]), "length": np.array([2.0, 5.0])}
+    conditions = Conditions("World-v0", 2 // seeds, goal=None, seeds=seeds)
+    return Evaluation(conditions, None, None, rewards, scores, np.empty(0), np.array([0.1, 0.2]))
+
+
+def test_what_does_not_exist_in_a_world_is_null_and_an_empty_cell(tmp_path):
+    write(tmp_path, {"random": elsewhere(seeds=2)}, {"random": {}})
+    contents = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    agent = contents["agents"]["random"]
+    assert contents["goal"] is None and agent["return"]["mean"] == -1 and agent["length"]["mean"] == 3.5
+    for name in ("normalized", "normalized_if_stay", "success", "first_reach"):
+        assert agent[name]["mean"] is None and agent[name]["ci95"] == [None, None]
+    assert agent["return"]["by_seed"]["1"]["mean"] == -5
+    with (tmp_path / "episodes.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert row["start_x"] == row["goal_y"] == row["success"] == "" and float(row["length"]) == 2
+    assert (tmp_path / "returns.png").exists() and not (tmp_path / "paths.png").exists()
+
+
+def test_the_table_of_a_world_has_only_columns_that_exist():
+    titles = format_table({"random": elsewhere()}, {"random": {}}).splitlines()[0].split()
+    assert titles == ["agent", "return", "s", "per", "act", "length"]
+    report = format_report({"random": elsewhere()}, {"random": {}}, "dfplan-bench World-v0")
+    assert report.startswith("# World-v0, 2 episodes") and "* `length`" in report
+    for absent in ("normalized", "success", "waypoint", "To compare with", "0.5 of the goal", "trained on"):
+        assert absent not in report
+
+
+def test_small_returns_have_three_decimals():
+    assert "-1.000 [" in format_scores_table({"random": elsewhere()}, {"random": {}})

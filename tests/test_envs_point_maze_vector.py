@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from dfplan.envs.point_maze import PointMazeEnv
 from dfplan.envs.point_maze_vector import PointMazeVectorEnv
 from dfplan.ground.errors import InputError
 
@@ -112,3 +113,10 @@ def test_each_environment_has_its_own_picture():
     env = make("vector_entry_point", 2, render_mode="rgb_array")
     env.reset(seed=0)
     assert [picture.shape for picture in env.render()] == [(240, 240, 3)] * 2
+
+
+def test_the_reference_scores_are_those_of_the_single_environment():
+    for reward in ("sparse", "dense"):
+        one, many = PointMazeEnv("umaze", reward), PointMazeVectorEnv(2, "umaze", reward)
+        assert (many.ref_min_score, many.ref_max_score) == (one.ref_min_score, one.ref_max_score)
+    assert PointMazeVectorEnv(2, "#####\n#GOO#\n#####").ref_min_score is None

@@ -110,7 +110,9 @@ def find_world(
             raise InputError("the coordinates of a vector environment cannot be turned; give an id, or a function.")
         return _describe_given(env, max_steps, options)
     if isinstance(env, gym.Env):
-        return _describe_given(_join([lambda: convert(env)]), max_steps, options)  # with one slot
+        with_one_slot = _join([lambda: convert(env)])
+        with_one_slot.closed = True  # its end must not close the caller's environment
+        return _describe_given(with_one_slot, max_steps, options)
     if isinstance(env, str):
         return _describe_made(lambda: convert(_make_by_id(env, max_steps)), max_steps, options, env)
     if callable(env):
