@@ -73,7 +73,7 @@ def _find_layout(env: gymnasium.Env) -> Layout:
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
     observations = getattr(env.observation_space, "spaces", {}).get("observation")
     sizes = (*getattr(observations, "shape", ()), *(env.action_space.shape or ()))
-    if not hasattr(maze, "maze_map") or sizes != SIZES:
+    if maze is None or not hasattr(maze, "maze_map") or sizes != SIZES:
         raise InputError(f"only a PointMaze of gymnasium-robotics can be turned to D4RL's coordinates, {name} is none.")
     walls = np.array([[cell == WALL for cell in line] for line in maze.maze_map])
     for layout in LAYOUTS.values():

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 SUCCESS_KEYS = ("success", "is_success")  # of infos; both names are in use
 
@@ -20,7 +21,7 @@ class OwnRandomState(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
-        self._generator = np.random.MT19937()
+        self._generator: np.random.BitGenerator = np.random.MT19937()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment; a seed also seeds its global random state."""
@@ -37,13 +38,13 @@ class OwnRandomState(gymnasium.Wrapper):
     @contextmanager
     def _use_own_state(self) -> Iterator[None]:
         """Exchange the global generator during the block; copying its state would take 100 times longer."""
-        callers = np.random.get_bit_generator()
-        np.random.set_bit_generator(self._generator)
+        callers = get_bit_generator()
+        set_bit_generator(self._generator)
         try:
             yield
         finally:
-            self._generator = np.random.get_bit_generator()
-            np.random.set_bit_generator(callers)
+            self._generator = get_bit_generator()
+            set_bit_generator(callers)
 
 
 class KeepScoreInfo(gymnasium.Wrapper):

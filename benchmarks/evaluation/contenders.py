@@ -237,11 +237,9 @@ def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:
 
 def check_task(task: Task, checkpoint: str | Path, world: World) -> None:
     """Raise ``InputError`` unless the task of a checkpoint has the sizes and the bounds of the environment's task."""
-    given, expected = (task.observation_dim, task.action_dim), (world.task.observation_dim, world.task.action_dim)
-    what = "observations and actions"
-    if task.goal and world.task.goal:  # an environment need not tell that it has goals
-        given, expected = (*given, task.goal_dim), (*expected, world.task.goal_dim)
-        what = "observations, actions and goals"
+    tells_goal = bool(task.goal and world.task.goal)  # an environment need not tell that it has goals
+    what = "observations, actions and goals" if tells_goal else "observations and actions"
+    given, expected = (_list_sizes(one, tells_goal) for one in (task, world.task))
     if given != expected:
         raise InputError(f"the checkpoint {checkpoint} has {what} of sizes {given}, but {world.name} has {expected}.")
     if not np.allclose(task.bounds, world.task.bounds):
@@ -249,6 +247,11 @@ def check_task(task: Task, checkpoint: str | Path, world: World) -> None:
             f"the checkpoint {checkpoint} has actions from {_describe_bounds(task)}, but {world.name} has actions from "
             f"{_describe_bounds(world.task)}."
         )
+
+
+def _list_sizes(task: Task, with_goal: bool) -> tuple[int, ...]:
+    sizes = (task.observation_dim, task.action_dim)
+    return (*sizes, task.goal_dim) if with_goal else sizes
 
 
 def _describe_bounds(task: Task) -> str:

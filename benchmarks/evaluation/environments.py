@@ -196,5 +196,5 @@ def _brings_own_vector(env_id: str, first: gym.Env) -> bool:
 
 def _open_own_vector(env_id: str, slots: int, max_steps: int | None) -> AbstractContextManager[VectorEnv]:
     """Open the vector environment that an id brings."""
-    limit = {} if max_steps is None else {"max_episode_steps": max_steps}
+    limit: dict[str, Any] = {} if max_steps is None else {"max_episode_steps": max_steps}
     return closing(gym.make_vec(env_id, slots, VectorizeMode.VECTOR_ENTRY_POINT, **limit))

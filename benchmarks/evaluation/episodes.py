@@ -113,8 +113,11 @@ def measure_latency(
     return np.asarray(getattr(agent, "plan_seconds", []), dtype=float), np.asarray(act_seconds)
 
 
-def begin_first_episode(agent: Agent, conditions: Conditions) -> tuple[Any, Float[np.ndarray, " goal"] | None]:
-    """Return the first observation (1, observation) and the goal of the first episode; reset the agent for it."""
+def begin_first_episode(agent: Agent, conditions: Conditions) -> tuple[Any, Any]:
+    """Return the first observation (1, observation) and the goal (goal,) of the first episode; reset the agent for it.
+
+    The goal is None in a world without goals.
+    """
     world = find_world_of(conditions)
     with world.open(1) as env:
         observations, goals = _begin_episode(agent, conditions, world, env)

@@ -41,7 +41,10 @@ class Planner(PlanningAgent, Protocol):
     config: Any
     model: Any
     info: dict[str, Any]
-    task: Any
+
+    @property
+    def task(self) -> Task:
+        """What the world is that the agent plans for."""
 
 
 def reset_agent(agent: Agent, **given: Any) -> None:

@@ -1,7 +1,7 @@
 """The function by which users evaluate any agent in any environment: ``dfplan.evaluate``."""
 
 from dfplan.benchmarks.evaluation import episodes as loop
-from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, Conditions
+from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, Conditions, GoalKind
 from dfplan.benchmarks.evaluation.environments import EnvLike, find_env_id, find_maze, find_world
 from dfplan.benchmarks.evaluation.estimates import Evaluation
 from dfplan.benchmarks.evaluation.protocols import Agent
@@ -42,6 +42,6 @@ def evaluate(
         raise InputError(f"an evaluation needs at least 1 episode and a seed of at least 0, not {episodes} and {seed}.")
     env = find_env_id(env) if isinstance(env, str) else env
     world = find_world(env, max_steps, coordinates)
-    goal = "fixed" if isinstance(env, str) and find_maze(env) else None
+    goal: GoalKind | None = "fixed" if isinstance(env, str) and find_maze(env) else None
     conditions = Conditions(world.name, episodes, seed, goal, 1, SIDE_BY_SIDE, max_steps, coordinates)
     return loop.evaluate(agent, conditions, timed=False, world=world)
