@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from dfplan.agents.named_guides import make_return_guide
 from dfplan.agents.plans import Plan
 from dfplan.data.trajectories import Trajectories
 from dfplan.ground.errors import InputError
@@ -61,22 +62,20 @@ def score_by_guide(plan: Plan, goal: Goals, guide: Guide | None, model: Diffusio
     The implausibility says how far the plan leaves the recording and how far it jumps, in steps
     (``CostToGo.measure_implausibility``).
     """
-    device = model.alpha_bar.device
-    parts = (plan.observations, plan.actions, plan.rewards)
-    planned = Trajectories(*(torch.as_tensor(part, dtype=torch.float32, device=device) for part in parts))
     if guide is None:
         raise ValueError("plans cannot be scored by a guide, because there is none")
+    planned = _to_trajectories(plan, model)
     scores = guide(planned) / planned.rewards.shape[1]
     if model.cost_to_go is not None:
-        start = torch.as_tensor(plan.start, dtype=torch.float32, device=device)
+        start = torch.as_tensor(plan.start, dtype=torch.float32, device=planned.rewards.device)
         path = torch.cat([start[:, None], planned.observations], dim=1)[..., index_channels(model.config.task.goal)]
         scores = scores - model.cost_to_go.measure_implausibility(path)
     return scores.cpu().numpy()
 
 
 def score_return(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionForcing) -> Scores:
-    """Return the predicted return of each plan."""
-    return plan.rewards.sum(axis=1)
+    """Return the λ-return of each plan, or its predicted return if the model holds no value."""
+    return make_return_guide(model)(_to_trajectories(plan, model)).cpu().numpy()
 
 
 SELECTIONS: dict[str, Callable[[Plan, Goals, Guide | None, DiffusionForcing], Scores]] = {
@@ -132,6 +131,12 @@ def _check_scores(scores: object, num_plans: int) -> Scores:
         found = "holds NaN" if array.shape == (num_plans,) else f"has the shape {array.shape}"
         raise InputError(f"the selection must return {num_plans} scores, one for each plan; its result {found}.")
     return array
+
+
+def _to_trajectories(plan: Plan, model: DiffusionForcing) -> Trajectories:
+    """Return the planned steps as tensors on the model's device."""
+    parts = (plan.observations, plan.actions, plan.rewards)
+    return Trajectories(*(torch.as_tensor(part, dtype=torch.float32, device=model.alpha_bar.device) for part in parts))
 
 
 def _moves(plan: Plan, task: Task) -> Float[np.ndarray, "plan step position"]:

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 
 from dfplan.agents.episode_states import EpisodeStates, Goals
 from dfplan.agents.execution import Episodes, Execution, Executions
-from dfplan.agents.goal_guides import check_guides, count_passed, make_guide
 from dfplan.agents.history import Belief, History, HistoryMemory
+from dfplan.agents.named_guides import check_guides, count_passed, make_guide
 from dfplan.agents.observations import check_array, check_share, unpack_observation
 from dfplan.agents.planner_config import SETTINGS, PlannerConfig
 from dfplan.agents.planning import PlanRequest, make_plans, to_tensor

@@ -13,7 +13,7 @@ import torch
 
 from dfplan.agents.candidates import GOAL_SELECTIONS, MOTION_SELECTIONS, SELECTIONS
 from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
-from dfplan.agents.goal_guides import BY_COST, GUIDE_NAMES, find_way_points, list_guides
+from dfplan.agents.named_guides import BY_COST, GUIDE_NAMES, find_way_points, list_guides
 from dfplan.agents.observations import check_share
 from dfplan.ground.errors import InputError, choose, unknown_name
 from dfplan.model.noise import SOLVERS
@@ -74,7 +74,7 @@ class GuidanceSettings:
             paper.
         goal_strength: classifier-free strength of the goal token.
         in_paint_goal: whether the plan's last token must stand still at the goal (Diffuser, App. C.1).
-        guide: None, or a name in ``dfplan.agents.goal_guides.GUIDE_NAMES``, or a callable that scores plans (see
+        guide: None, or a name in ``dfplan.agents.named_guides.GUIDE_NAMES``, or a callable that scores plans (see
             ``dfplan.sampling.guides``), or a tuple of these, whose scores are added. Together with ``cost_to_go`` there
             may be ``WayPoint``s, which are passed before the goal.
         guidance_scale: factor on the gradient of the guide; a tuple has the scales of the candidates in turn.

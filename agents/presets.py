@@ -4,10 +4,11 @@ from typing import Any
 
 from dfplan.agents.candidates import default_selection
 from dfplan.agents.controllers import default_controller
-from dfplan.agents.goal_guides import BY_COST, list_guides
+from dfplan.agents.named_guides import BY_COST, BY_RETURN, list_guides
 from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.preset_names import PRESET_NAMES
 from dfplan.model.diffusion_forcing import DiffusionForcing
+from dfplan.task import Task
 
 # The paper's own planner (§3.4): the model is not told its goal. Guidance over the zig-zag schedule leads to the goal
 # along the recording's cost-to-go, so plans need not reach it. Of several plans the agent follows the one with the
@@ -24,9 +25,27 @@ COST_TO_GO: dict[str, Any] = {
     "sampling_steps": 5,
 }
 COST_TO_GO_HORIZON = 110  # steps; less if the model knows no plans as long as that
+# In tasks without rest at the goal, of which no maze is one: steps to plan, and tokens that are executed of each plan.
+RECORDED_HORIZON, RECORDED_TOKENS = 80, 2
 OWN_ACTIONS_HORIZON = 5  # steps until a new plan if a guided plan's own actions are executed, which drift from it
 # The same with one plan and Monte-Carlo guidance: the tokens committed next follow the mean gradient over futures.
 MONTE_CARLO_GUIDANCE = COST_TO_GO | {"candidates": 1, "num_futures": 8}
+# The paper's own planner for tasks without a goal: guidance over the zig-zag schedule leads to a high λ-return. The
+# scale is large, so ``max_shift`` decides how far a row moves a token. Every step is planned anew.
+RETURN: dict[str, Any] = {
+    "goal_token": False,
+    "guide": "return",
+    "guidance_scale": 50.0,
+    "max_shift": 1.0,
+    "candidates": 4,
+    "selection": "return",
+    "schedule": "pyramid",
+    "uncertainty_scale": 0.1,
+    "sampling_steps": 5,
+    "open_loop_horizon": 1,
+}
+RETURN_HORIZON = 4  # steps; the value says what follows them
+RETURN_MONTE_CARLO = RETURN | {"candidates": 1, "num_futures": 8}
 # A token tells the model its goal, without a guide: the defaults of ``PlannerConfig`` for the settings above.
 GOAL_TOKEN = {name: PlannerConfig().settings[name] for name in (*COST_TO_GO, "horizon")}
 # A policy draws its one token in one step: in training, a half-noisy token is rarely followed by a masked future.
@@ -62,9 +81,10 @@ BY_DEMONSTRATIONS: dict[str, dict[str, Any]] = {
 def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) -> PlannerConfig:
     """Return the settings that suit a model, changed by ``settings``.
 
-    A model of re-executed demonstrations with a cost-to-go is guided along it, unless ``settings`` choose another guide
-    or a policy. Any other model is told its goal by a token: its guided plans would be as slow and as hesitant as the
-    recorded demonstrators. With the guide ``cost_to_go``, settings that are not given are those of ``COST_TO_GO``.
+    A model of a task without a goal is guided by the λ-return. A model with a cost-to-go is guided along it if it was
+    trained on re-executed demonstrations, or if nothing rests at a goal in its task. ``settings`` may choose another
+    guide or a policy. Any other model is told its goal by a token: its guided plans would be as slow and as hesitant as
+    the recorded demonstrators. With the guide ``cost_to_go``, settings that are not given are those of ``COST_TO_GO``.
 
     Args:
         model: whose plans are to be followed.
@@ -74,18 +94,36 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
     Raises:
         InputError: if a setting cannot be used.
     """
-    suited, mode = dict(BY_DEMONSTRATIONS[demonstrations]), settings.get("mode")
-    leads = demonstrations == "re-executed" and model.cost_to_go is not None and mode != "policy"
-    if BY_COST in list_guides(settings.get("guide", BY_COST if leads else None)):
+    task, mode = model.config.task, settings.get("mode")
+    suited = dict(BY_DEMONSTRATIONS[demonstrations])
+    guides = list_guides(settings.get("guide", None if mode == "policy" else _choose_guide(model, demonstrations)))
+    if BY_RETURN in guides:
+        suited |= RETURN | {"horizon": min(RETURN_HORIZON, model.config.horizon)}
+    elif BY_COST in guides:
         suited |= COST_TO_GO | {"horizon": min(COST_TO_GO_HORIZON, model.config.horizon)}
-        if settings.get("controller") == "diffused":
+        if not task.rests:
+            suited |= {"horizon": min(RECORDED_HORIZON, model.config.horizon)}
+            suited |= {"open_loop_horizon": RECORDED_TOKENS * model.config.frame_stack}
+        elif settings.get("controller") == "diffused":
             suited["open_loop_horizon"] = OWN_ACTIONS_HORIZON
     elif mode == "policy":
         suited |= POLICY
     chosen = suited | settings
-    task = model.config.task
-    if chosen.get("controller") is None:
-        chosen["controller"] = default_controller(task)
-    if chosen.get("selection") is None:
-        chosen["selection"] = default_selection(task)
+    for name, default in (("controller", default_controller), ("selection", default_selection)):
+        if chosen.get(name) is None:
+            chosen[name] = default(task)
     return PlannerConfig(**chosen)
+
+
+def suit_task(preset: dict[str, Any], task: Task) -> dict[str, Any]:
+    """Return a preset, or the one that has its place in tasks without a goal."""
+    return RETURN_MONTE_CARLO if preset is MONTE_CARLO_GUIDANCE and not task.goal else preset
+
+
+def _choose_guide(model: DiffusionForcing, demonstrations: str) -> str | None:
+    """Return the name of the guide that leads the plans of a model best."""
+    task = model.config.task
+    if not task.goal:
+        return BY_RETURN
+    leads = demonstrations == "re-executed" or not task.rests
+    return BY_COST if leads and model.cost_to_go is not None else None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfplan.agents.goal_guides import make_guide
+from dfplan.agents.named_guides import make_guide
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.presets import COST_TO_GO, COST_TO_GO_HORIZON, GOAL_TOKEN
 from dfplan.benchmarks.evaluation.episodes import Conditions, begin_first_episode

@@ -10,7 +10,7 @@ from dfplan.agents.candidates import (
     score_consistency,
     score_shortness,
 )
-from dfplan.agents.goal_guides import make_guide
+from dfplan.agents.named_guides import make_guide
 from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.plans import Plan
 from dfplan.data.cost_to_go import JUMP_WEIGHT, LONGEST_MOVE, OFF_RECORDING_WEIGHT

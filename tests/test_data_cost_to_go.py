@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from dfplan.data import cost_to_go as module
 from dfplan.data.cost_to_go import (
     ACCURACY,
     CELL,
@@ -267,9 +268,21 @@ def test_the_end_of_an_episode_is_no_edge():
     assert edges_of(CostToGo.fit(*whole)).keys() - edges_of(CostToGo.fit(*halves)).keys() == {(22.5, 27.5)}
 
 
-def test_a_move_that_was_recorded_less_than_twice_is_no_edge():
+def test_a_move_that_was_recorded_less_than_twice_is_no_edge(monkeypatch):
+    monkeypatch.setattr(module, "ROWS_PER_LANDMARK", 0)
     once, twice = (CostToGo.fit(*ways(CORRIDOR, times=times)) for times in (FEWEST_MOVES - 1, FEWEST_MOVES))
     assert not len(once.edges) and len(twice.edges) == 9 and torch.equal(once.landmarks, twice.landmarks)
+
+
+def test_in_a_short_recording_a_single_move_is_an_edge_where_nothing_else_connects_its_cells():
+    """The corridor was walked twice up to the middle, and once from there to its end."""
+    first, last = CORRIDOR[: len(CORRIDOR) // 2], CORRIDOR[len(CORRIDOR) // 2 - 1 :]
+    positions, is_last = ways(first, times=FEWEST_MOVES)
+    positions, is_last = (
+        np.concatenate([positions, np.reshape(last, (len(last), -1))]),
+        np.append(is_last, np.arange(1, len(last) + 1) == len(last)),
+    )
+    assert len(CostToGo.fit(positions, is_last).edges) == 9
 
 
 def thrown(times_walked, times_thrown):

@@ -4,6 +4,7 @@ import torch
 
 from dfplan.data.cost_to_go import CostToGo
 from dfplan.data.trajectories import Trajectories
+from dfplan.data.value import Value
 from dfplan.ground.errors import InputError
 from dfplan.sampling import guides
 from dfplan.sampling.guides import HOLD_REACH
@@ -32,6 +33,27 @@ def test_the_squashed_distance_is_the_distance_near_the_goal_and_two_far_away():
 def test_predicted_return_discounts_by_the_step():
     score = guides.predicted_return(discount=0.5)(plan(TWO_STEPS, rewards=[[1.0, 1.0]]))
     assert score.tolist() == [1.5]
+
+
+class LinearValue(Value):
+    """V is ten times the first channel."""
+
+    discount, spread = torch.tensor(0.5), torch.tensor(2.0)
+
+    def __init__(self):
+        pass
+
+    def __call__(self, observations):
+        return 10 * observations[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("trace_decay", "expected"),
+    [(0.0, 1 + 0.5 * 30), (1.0, (1 + 0.5 * 30 + 1 + 0.5 * 4 + 0.25 * 0) / 2), (0.5, (16 + 0.5 * 3) / 1.5)],
+)
+def test_the_lambda_return_averages_returns_of_all_lengths_that_end_in_the_value(trace_decay, expected):
+    score = guides.lambda_return(LinearValue(), trace_decay)(plan(TWO_STEPS, rewards=[[1.0, 4.0]]))
+    assert score.tolist() == pytest.approx([expected / 2])
 
 
 def test_keep_out_charges_the_depth_inside_the_disc_only():

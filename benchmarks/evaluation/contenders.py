@@ -199,14 +199,15 @@ def _load_planner(options: ContenderOptions, own: str | None = None, level_sampl
     from dfplan.agents.planner import DFPlanner
 
     settings = getattr(presets, own) if own else choose("preset", options.preset, presets.PRESETS)
+    checkpoint = options.checkpoint or _find_shipped(options.env_id, level_sampler)
+    task = DFPlanner.load(checkpoint, device=options.device).task
+    check_task(task, checkpoint, _find_world(options))
+    settings = presets.suit_task(settings, task)
     if options.controller:
         settings = settings | {"controller": options.controller}
     if options.hold:
         settings = settings | {"hold": True}
-    checkpoint = options.checkpoint or _find_shipped(options.env_id, level_sampler)
-    agent = DFPlanner.load(checkpoint, device=options.device, **settings)
-    check_task(agent.task, checkpoint, _find_world(options))
-    return agent
+    return DFPlanner.load(checkpoint, device=options.device, **settings)
 
 
 def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -26,6 +26,7 @@ FULL_SPEED = 0.99  # quantile of the recorded moves of one step that counts as f
 FAST = 0.9  # quantile of the same moves; moves of more than CELL times its value are not used for the full speed
 CELL = 5.0  # side of a grid cell, in steps at full speed; a longer move of one step is a throw
 FEWEST_MOVES = 2  # recorded moves from cell to cell that are needed for an edge
+ROWS_PER_LANDMARK = 1000  # in a recording with fewer, a single move is an edge if no other edges connect its cells
 GOAL_LANDMARKS = 3  # number of nearest landmarks that are connected to a goal by a straight line
 NEIGHBOURS = 8  # number of nearest landmarks between which costs are interpolated
 REACH = 2 * CELL  # steps; a neighbour that is farther than the nearest one by more may be behind a wall and is not used
@@ -83,7 +84,10 @@ class CostToGo:
         pairs = np.stack([cell[:-1], cell[1:]], axis=1)
         is_thrown = np.linalg.norm(moves / stride, axis=1) > CELL
         chosen, times = np.unique(pairs[left & ~is_thrown], axis=0, return_counts=True)
-        chosen, times = chosen[times >= FEWEST_MOVES], times[times >= FEWEST_MOVES]
+        is_edge = times >= FEWEST_MOVES
+        if len(positions) < ROWS_PER_LANDMARK * len(landmarks):
+            is_edge |= _find_only_ways(chosen[is_edge], chosen, len(landmarks))
+        chosen, times = chosen[is_edge], times[is_edge]
         thrown, times_thrown = np.unique(pairs[left & is_thrown], axis=0, return_counts=True)
         edges, chances = np.concatenate([chosen, thrown]), _compute_chances(chosen, times, thrown, times_thrown)
         return cls(
@@ -302,6 +306,15 @@ def _replace_infinite(costs: Float[np.ndarray, "batch landmark"]) -> Float[np.nd
     """Return the costs with infinite ones replaced by the highest finite one of the row."""
     highest = np.where(np.isinf(costs), -np.inf, costs).max(axis=1, keepdims=True)
     return np.where(np.isinf(costs), highest, costs)
+
+
+def _find_only_ways(
+    edges: Int[np.ndarray, "edge 2"], moves: Int[np.ndarray, "move 2"], num_landmarks: int
+) -> Bool[np.ndarray, " move"]:
+    """Return which moves lead between landmarks that the edges do not connect in both directions."""
+    graph = csr_array((np.ones(len(edges)), edges.T), shape=(num_landmarks, num_landmarks))
+    part = connected_components(graph, connection="strong")[1]
+    return part[moves[:, 0]] != part[moves[:, 1]]
 
 
 def _compute_chances(chosen, times, thrown, times_thrown) -> Float[np.ndarray, " edge"]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from dfplan.config import ModelConfig
 from dfplan.data.cost_to_go import CostToGo
 from dfplan.data.trajectories import Statistics
+from dfplan.data.value import Value
 from dfplan.ground.errors import InputError, choose
 from dfplan.model.backbones import BACKBONES, Memory
 from dfplan.model.loss import LOSS_WEIGHTS, count_weighted, weigh_tokens, weighted_mse
@@ -15,12 +16,13 @@ from dfplan.model.tokens import FIRST_PLANNED, TrajectoryCodec
 
 
 class DiffusionForcing(nn.Module):
-    """The backbone, the noise schedule, the token codec and the cost to go of one checkpoint.
+    """The backbone, the noise schedule, the token codec, and the cost to go or the value of one checkpoint.
 
     Args:
         config: sizes of tokens, noise schedule and backbone.
         statistics: of the data, by which tokens are normalised; without them tokens are in environment units.
-        cost_to_go: fitted to the recording; None if it has none.
+        cost_to_go: fitted to the recording of a task with a goal; None if there is none.
+        value: fitted to the recording of a task without a goal; None if there is none.
 
     Raises:
         InputError: if there is no such backbone or noise schedule.
@@ -28,9 +30,15 @@ class DiffusionForcing(nn.Module):
 
     alpha_bar: Float[Tensor, " level"]
 
-    def __init__(self, config: ModelConfig, statistics: Statistics | None = None, cost_to_go: CostToGo | None = None):
+    def __init__(
+        self,
+        config: ModelConfig,
+        statistics: Statistics | None = None,
+        cost_to_go: CostToGo | None = None,
+        value: Value | None = None,
+    ):
         super().__init__()
-        self.config, self.cost_to_go = config, cost_to_go
+        self.config, self.cost_to_go, self.value = config, cost_to_go, value
         self.codec = TrajectoryCodec(config, statistics)
         self.backbone = choose("backbone", config.backbone, BACKBONES)(config)
         table = tabulate_alpha_bar(config.noise_schedule, config.num_levels, config.snr_scale)

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from dfplan.data.cost_to_go import CostField
 from dfplan.data.trajectories import Trajectories
+from dfplan.data.value import Value
 from dfplan.ground.errors import InputError
 from dfplan.task import index_channels
 
 Guide = Callable[[Trajectories], Float[Tensor, " batch"]]
 
+TRACE_DECAY = 0.5  # λ of the λ-return
 SQUASH_DISTANCE = 2.0  # environment units over which the squashed goal distance saturates
 # Steps at full speed. The pull to stay at the goal grows with the distance up to here, and fades beyond. A pull that is
 # strong near the goal makes an agent at rest swing; a pull that reaches farther leads through walls.
@@ -158,11 +160,33 @@ def predicted_return(discount: float = 1.0, weight: float = 1.0) -> Guide:
     return score
 
 
+def lambda_return(value: Value, trace_decay: float = TRACE_DECAY) -> Guide:
+    """Return the guide that scores a plan by its λ-return (Sutton & Barto 2018, §12.1), in spreads of the value.
+
+    The h-step return is Σ_{i<h} γ^i r_i + γ^h V(s_h): what the plan predicts for h steps, and then the value, so that
+    a return does not end at the horizon. The λ-return is the mean over h with weights proportional to λ^(h-1). Steps
+    far ahead are predicted worse, and matter less.
+
+    Args:
+        value: V, fitted to the recording.
+        trace_decay: λ in [0, 1]; 0 looks one step ahead, 1 averages all lengths equally.
+    """
+
+    def score(plan: Trajectories) -> Float[Tensor, " batch"]:
+        step = torch.arange(plan.rewards.shape[1], device=plan.rewards.device)
+        discount = value.discount.to(plan.rewards)
+        returns = (plan.rewards * discount**step).cumsum(dim=1) + discount ** (step + 1) * value(plan.observations)
+        weights = trace_decay**step
+        return (returns * weights).sum(dim=1) / weights.sum() / value.spread.to(plan.rewards)
+
+    return score
+
+
 @dataclass(frozen=True)
 class KeepOut:
     """A guide that subtracts each step's depth inside a disc, in units of the radius, times ``weight``.
 
-    Together with the guide ``cost_to_go`` (``dfplan.agents.goal_guides``) the costs are those of ways around the disc:
+    Together with the guide ``cost_to_go`` (``dfplan.agents.named_guides``) the costs are those of ways around the disc:
     landmarks inside it, and edges that cross it, are removed from the graph.
 
     Attributes:

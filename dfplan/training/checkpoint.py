@@ -10,6 +10,7 @@ from safetensors.torch import save
 
 from dfplan.config import read_model_config
 from dfplan.data.cost_to_go import CostToGo
+from dfplan.data.value import Value
 from dfplan.ground.errors import InputError, unknown_name
 from dfplan.ground.files import write_file
 from dfplan.model.diffusion_forcing import DiffusionForcing
@@ -17,7 +18,7 @@ from dfplan.training.loaded_checkpoints import record_checkpoint
 
 FORMAT = "dfplan-1"
 FILE_NAME = "model.safetensors"
-COST_TO_GO = "cost_to_go."  # prefix of the names of its tensors
+COST_TO_GO, VALUE = "cost_to_go.", "value."  # prefixes of the names of their tensors
 SHIPPED = Path(__file__).parent.parent / "checkpoints"
 # Checkpoints that only the studies load. The repository contains them, an installed package does not.
 OF_STUDIES = SHIPPED.parent.parent / "benchmarks" / "checkpoints"
@@ -37,7 +38,7 @@ def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict, half:
 
     Args:
         path: the safetensors file.
-        model: its weights, the statistics of its data, its configuration and its cost to go are written.
+        model: its weights, the statistics of its data, its configuration, its cost to go and its value are written.
         info: the origin of the model, as JSON.
         half: whether to store the weights (not the statistics) in two bytes each; they are loaded as float32.
 
@@ -50,6 +51,8 @@ def save_checkpoint(path: str | Path, model: DiffusionForcing, info: dict, half:
         weights |= {name: weights[name].half() for name, _ in model.named_parameters()}
     if model.cost_to_go is not None:
         weights |= {COST_TO_GO + name: tensor for name, tensor in model.cost_to_go.to_tensors().items()}
+    if model.value is not None:
+        weights |= {VALUE + name: tensor.cpu().contiguous() for name, tensor in model.value.to_tensors().items()}
     write_file(path, save(weights, metadata))
 
 
@@ -111,10 +114,10 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
             f"{path} is not a dfplan checkpoint of format {FORMAT!r}; its format is {metadata.get('format')!r}."
         )
     try:
-        names = [name for name in weights if name.startswith(COST_TO_GO)]
-        graph = {name.removeprefix(COST_TO_GO): weights.pop(name) for name in names}
+        graph, value = (_take_prefixed(weights, prefix) for prefix in (COST_TO_GO, VALUE))
         model = DiffusionForcing(read_model_config(json.loads(metadata["config"])))
         model.cost_to_go = CostToGo(**graph) if graph else None
+        model.value = Value(**value) if value else None
         model.load_state_dict(weights)
         info = json.loads(metadata["info"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -125,6 +128,12 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> tup
         ) from error
     _check_numbers(path, model)
     return model.eval().requires_grad_(False).to(device), info
+
+
+def _take_prefixed(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Remove the tensors whose names begin with a prefix, and return them by the rest of their names."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 def _check_numbers(path: str | Path, model: DiffusionForcing) -> None:
@@ -139,6 +148,8 @@ def _check_numbers(path: str | Path, model: DiffusionForcing) -> None:
         raise InputError(f"{path} has weights or statistics that are not finite in float32; train or copy it again.")
     if model.cost_to_go is not None:
         model.cost_to_go.check(str(path), model.config.task.goal_dim)
+    if model.value is not None:
+        model.value.check(str(path), model.config.task.observation_dim)
     if not (model.codec.std > 0).all():
         raise InputError(
             f"{path} has a standard deviation of {model.codec.std.min().item():g} in float32, which is not above 0; "

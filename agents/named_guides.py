@@ -1,4 +1,4 @@
-"""Makes the guides that a configuration names, for the goals of the episodes."""
+"""Makes the guides that a configuration names, for the goals of the episodes, or for their returns."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,6 +21,8 @@ from dfplan.sampling.guides import (
     add_guides,
     cost_to_go,
     goal_distance,
+    lambda_return,
+    predicted_return,
     squashed_goal_distance,
 )
 from dfplan.task import Task
@@ -31,8 +33,8 @@ GOAL_GUIDES: dict[str, Callable[[Float[Tensor, "batch goal"], Sequence[int]], Gu
     "goal_distance": goal_distance,
     "squashed_goal_distance": squashed_goal_distance,
 }
-BY_COST = "cost_to_go"
-GUIDE_NAMES = (BY_COST, *GOAL_GUIDES)
+BY_COST, BY_RETURN = "cost_to_go", "return"
+GUIDE_NAMES = (BY_COST, BY_RETURN, *GOAL_GUIDES)
 
 
 def make_guide(
@@ -68,6 +70,9 @@ def make_guide(
         passed = np.zeros(0 if goals is None else len(goals), dtype=np.int64)
     guides: list[Guide] = []
     for guide in given:
+        if guide == BY_RETURN:
+            guides.append(make_return_guide(model))
+            continue
         if isinstance(guide, str) and goals is None:
             raise InputError(f"the guide {guide!r} needs a goal: reset(goal=...).")
         if guide == BY_COST and goals is not None:
@@ -80,6 +85,11 @@ def make_guide(
         elif not isinstance(guide, WayPoint):
             guides.append(guide)
     return guides[0] if len(guides) == 1 else add_guides(*guides)
+
+
+def make_return_guide(model: DiffusionForcing) -> Guide:
+    """Return the guide ``return``: the λ-return if the model holds a value, otherwise the return that plans predict."""
+    return predicted_return() if model.value is None else lambda_return(model.value)
 
 
 def find_way_points(chosen: object) -> list[WayPoint]:
@@ -120,7 +130,7 @@ def place_guides(chosen: object, task: Task) -> Sequence:
 def check_guides(chosen: object, model: DiffusionForcing) -> None:
     """Raise ``InputError`` if the guides of a configuration do not fit the model."""
     for guide in list_guides(chosen):
-        if isinstance(guide, str) and not model.config.task.goal:
+        if isinstance(guide, str) and guide != BY_RETURN and not model.config.task.goal:
             raise InputError(f"the guide {guide!r} leads to a goal, but this model's task has none.")
     if BY_COST not in list_guides(chosen):
         return

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfplan.agents import presets
-from dfplan.agents.goal_guides import GUIDE_NAMES, count_passed, make_guide
+from dfplan.agents.named_guides import GUIDE_NAMES, count_passed, make_guide
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.planner_config import PlannerConfig
 from dfplan.data.trajectories import Trajectories
@@ -31,6 +31,7 @@ def upwards(plan):
 def test_every_guide_has_the_score_of_its_function_towards_the_episodes_own_goals(knowing_model, plans):
     expected = {
         "cost_to_go": guides.cost_to_go(knowing_model.cost_to_go.solve_for(GOALS)),
+        "return": guides.predicted_return(),
         "goal_distance": guides.goal_distance(GOALS),
         "squashed_goal_distance": guides.squashed_goal_distance(GOALS),
     }
@@ -52,7 +53,7 @@ def test_the_scores_of_several_guides_are_added_up(knowing_model, plans, kind):
     torch.testing.assert_close(together, sum(parts) + 2 * upwards(plans))
 
 
-@pytest.mark.parametrize("chosen", [*GUIDE_NAMES, (upwards, "goal_distance")])
+@pytest.mark.parametrize("chosen", [*(set(GUIDE_NAMES) - {"return"}), (upwards, "goal_distance")])
 def test_a_guide_by_name_needs_a_goal(knowing_model, chosen):
     with pytest.raises(InputError, match=r"the guide '\w+' needs a goal: reset\(goal=\.\.\.\)\.$"):
         make_guide(chosen, knowing_model, None)

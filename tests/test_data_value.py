@@ -1,0 +1,100 @@
+"""The value on a corridor of ten places, where each step forward costs 1 and the last place ends the episode."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dfplan.data import value as module
+from dfplan.data.recording import Recording
+from dfplan.data.value import Value, fit_value
+from dfplan.ground.errors import InputError
+from dfplan.task import Task
+
+TASK = Task(1, 1)
+PLACES = 10
+
+
+def walk(random, forward):
+    """Return the columns of an episode from a random place, in which a step leads forward with the given chance."""
+    x, seen, acted = int(random.integers(PLACES - 1)), [], []
+    while x < PLACES and len(seen) < 30:
+        action = 1.0 if random.random() < forward else -1.0
+        seen.append(float(x))
+        acted.append(action)
+        x = max(x + int(action), 0)
+    return {
+        "observations": np.array([*seen, float(x)])[:, None],
+        "actions": np.array(acted)[:, None],
+        "rewards": np.full(len(seen), -1.0),
+        "terminated": x == PLACES,
+    }
+
+
+@pytest.fixture(scope="module")
+def recording():
+    random = np.random.default_rng(0)
+    return Recording.from_episodes([walk(random, 0.6) for _ in range(150)])
+
+
+@pytest.fixture(scope="module")
+def value(recording):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "DISCOUNT", 0.9)
+        patched.setattr(module, "EXPECTILE", 0.98)
+        return fit_value(recording, TASK)
+
+
+def test_the_value_approaches_that_of_the_best_recorded_steps(value):
+    """Walking forward from x pays -(1 + 0.9 + ...) over the steps that are left; the recorded mean is far lower."""
+    left = PLACES - np.arange(PLACES)
+    best = -(1 - 0.9**left) / 0.1
+    found = value(torch.arange(float(PLACES))[:, None]).numpy()
+    assert (np.diff(found) > 0).all() and np.abs(found - best).max() < 1.0
+
+
+def test_the_spread_is_the_standard_deviation_over_the_recording(value, recording):
+    row = ~recording.is_last
+    found = value(torch.from_numpy(recording.observations[row]))
+    assert value.spread.item() == pytest.approx(found.std().item(), rel=1e-4)
+    assert value.discount.item() == pytest.approx(0.9)
+
+
+def test_the_seed_determines_the_value(recording, monkeypatch):
+    monkeypatch.setattr(module, "UPDATES", 5)
+    one, same, other = (fit_value(recording, TASK, seed).weights_2 for seed in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_the_reward_of_a_step_is_in_its_row_or_in_the_next_as_the_task_says(recording):
+    rewards = {
+        kind: module._take_steps(recording, replace(TASK, reward_of=kind))[1] for kind in ("state", "transition")
+    }
+    row = np.flatnonzero(~recording.is_last)
+    np.testing.assert_array_equal(rewards["transition"], recording.rewards[row])
+    np.testing.assert_array_equal(rewards["state"], recording.rewards[row + 1])
+
+
+def test_a_value_is_restored_from_its_tensors_and_has_a_gradient(value):
+    again = Value(**value.to_tensors())
+    observations = torch.rand(3, 4, 1, requires_grad=True)
+    values = again(observations)
+    assert values.shape == (3, 4) and torch.equal(values, value(observations))
+    values.sum().backward()
+    assert observations.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("biases_2", torch.full((128,), torch.nan), "impossible numbers"),
+        ("std", torch.zeros(1), "impossible numbers"),
+    ],
+)
+def test_an_impossible_value_is_refused(value, name, tensor, message):
+    value.check("the file", 1)
+    with pytest.raises(InputError, match=f"the file holds a value with {message}"):
+        replace(value, **{name: tensor}).check("the file", 1)
+    with pytest.raises(InputError, match="the file holds a value with shapes that do not match"):
+        value.check("the file", 2)
