@@ -1,9 +1,10 @@
-"""The recipes of the shipped checkpoints, one for each maze, and those of checkpoints of recorded demonstrations."""
+"""The recipes of the shipped checkpoints, one for each maze, and those for any other world and recording."""
 
 from dataclasses import replace
 from typing import Any
 
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.task import Task
 
 # Value of dfplan-train's option --backbone -> the changes of a recipe's model. The RNN has about as many weights as the
 # transformers.
@@ -45,3 +46,28 @@ RECORDED_RECIPES = {
     "medium": _make_recorded_recipe("medium", num_tokens=36, steps=7_000),
     "large": _make_recorded_recipe("large", num_tokens=48, steps=9_000),
 }
+
+# Any other world: windows are cut from the recording as it is, and may reach beyond the end of an episode.
+_OWN_WORLD = TrainingConfig(
+    demonstrations="recorded", hold_goal=False, short_windows=True, start_level=0.001, next_token_weight=4.0, rows=None
+)
+# With a goal, plans are long: they follow the cost to go over 128 steps.
+_WITH_GOAL = ModelConfig(frame_stack=8, num_tokens=16, width=96, depth=3, causal=True)
+_GOAL_TRAINING = replace(_OWN_WORLD, steps=3_000, batch_size=64, goal_known=0.5)
+# Without a goal, plans are short: the value says what follows 8 steps. One step per token, whose frames are not
+# redundant, so that the signal-to-noise ratio needs no factor.
+_WITHOUT_GOAL = ModelConfig(frame_stack=1, num_tokens=8, width=64, depth=3, snr_scale=1.0, causal=True)
+_RETURN_TRAINING = replace(_OWN_WORLD, steps=2_500, batch_size=128, goal_known=0.0, next_token_weight=1.0)
+
+
+def choose_recipe(env_id: str, task: Task, longest: int) -> Recipe:
+    """Return the recipe for a world that has none of its own.
+
+    Args:
+        env_id: Gymnasium's id of the world, or another name.
+        task: what the world is.
+        longest: steps of the longest recorded episode; plans are not longer.
+    """
+    model, training = (_WITH_GOAL, _GOAL_TRAINING) if task.goal else (_WITHOUT_GOAL, _RETURN_TRAINING)
+    num_tokens = min(model.num_tokens, max(1, longest // model.frame_stack))
+    return Recipe(env_id, replace(model, task=task, num_tokens=num_tokens), training)

@@ -23,7 +23,14 @@ STUDIES = [
 ]
 # Room -> the rooms and modules that it may import. A room may always import itself.
 MAY_IMPORT = {
-    "dfplan": ["dfplan.envs", "dfplan.agents"],
+    "dfplan": [
+        "dfplan.envs",
+        "dfplan.agents",
+        "dfplan.task",
+        "dfplan.data",
+        "dfplan.benchmarks.evaluation",
+        "dfplan.commands",
+    ],
     "dfplan.ground": [],
     "dfplan.task": ["dfplan.ground"],
     "dfplan.config": ["dfplan.ground", "dfplan.task"],

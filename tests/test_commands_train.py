@@ -10,10 +10,10 @@ from torchrun import torchrun
 
 from dfplan.agents import DFPlanner
 from dfplan.benchmarks.evaluation import episodes
+from dfplan.benchmarks.evaluation.environments import find_env_id
 from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
 from dfplan.commands import train
 from dfplan.config import read_model_config
-from dfplan.envs.layouts import parse_maze_name
 from dfplan.ground.errors import InputError
 from dfplan.ground.files import LOCK_NAME, lock_folder
 from dfplan.ground.processes import Processes
@@ -240,7 +240,8 @@ def test_the_command_in_a_card_has_the_recipe_that_the_card_shows(card, tmp_path
     words = shlex.split(re.search(r"Trained by `dfplan-train (.*)`", text)[1])
     words[words.index("--output") + 1] = str(tmp_path)
     arguments = train._make_parser().parse_args(words)
-    recipe = asdict(train._choose_recipe(arguments, parse_maze_name(arguments.maze)))
+    arguments.env = find_env_id(arguments.env)
+    recipe = asdict(train._choose_recipe(arguments, None))
     shown = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     assert recipe["env_id"] == shown["env_id"]
     assert recipe["model"] == asdict(read_model_config(shown["model"]))

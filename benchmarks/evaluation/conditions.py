@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from dfplan.benchmarks.evaluation.environments import find_maze
+
 # Defaults and recipes were chosen on episodes of the seeds 0 to 99. Reported scores use seeds from this one on.
 FIRST_REPORTED_SEED = 1000
 
@@ -19,6 +21,7 @@ class Conditions:
         env_id: Gymnasium's id of the environment, such as ``maze2d-large-v1`` or ``module:Env-v0``.
         episodes: number of episodes of each seed.
         seed: the first seed. The start, the goal and the agent's random numbers of episode i depend on (seed, i) only.
+            Several seeds of an environment that is no D4RL maze make one sequence of episodes.
         goal: of D4RL's mazes: ``fixed`` for the maze's own goal, ``random`` for one per episode (Multi2D). None for
             environments that do not offer this choice.
         seeds: number of seeds: ``seed``, ``seed + 1``, ...
@@ -51,9 +54,26 @@ class Conditions:
         return [(seed, episode) for seed in seeds for episode in range(self.episodes)]
 
     @property
+    def episode_seeds(self) -> list[tuple[int, int]]:
+        """The environment's seed and the agent's seed of every episode, in the order of ``cases``.
+
+        Episode i of a D4RL maze has seeds drawn from (seed, i). In any other environment it is reset with the seed
+        ``seed + i``, which is Gymnasium's convention, so that the episodes are those of other tools with these seeds.
+        """
+        drawn = [draw_episode_seeds(*case) for case in self.cases]
+        if self.goal is not None:
+            return drawn
+        return [(self.seed + number, agent_seed) for number, (_, agent_seed) in enumerate(drawn)]
+
+    @property
     def reset_options(self) -> dict[str, str] | None:
         """Options for the environment's ``reset``."""
         return {"goal": "random"} if self.goal == "random" else None
+
+
+def make_conditions(env_id: str, episodes: int, seed: int) -> Conditions:
+    """Return the usual conditions of an environment: in D4RL's mazes with the maze's own goal."""
+    return Conditions(env_id, episodes, seed, "fixed" if find_maze(env_id) else None)
 
 
 def draw_episode_seeds(seed: int, episode: int) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def evaluate(
             action is not finite.
     """
     world = world or find_world_of(conditions)
-    seeds = [draw_episode_seeds(*case) for case in conditions.cases]
+    seeds = conditions.episode_seeds
     mine = seeds[processes.slice_of(len(seeds))]
     steps = None if world.num_steps is None else len(mine) * world.num_steps
     with tqdm(total=steps, unit="step", desc=label or None, disable=not processes.is_first) as progress:
@@ -128,7 +128,7 @@ def _begin_episode(
     agent: Agent, conditions: Conditions, world: World, env: VectorEnv
 ) -> tuple[Any, Float[np.ndarray, "1 goal"] | None]:
     """Begin the first episode in an environment with one slot; return its first observation and its goal."""
-    env_seed, agent_seed = draw_episode_seeds(*conditions.cases[0])
+    env_seed, agent_seed = conditions.episode_seeds[0]
     seeds: Any = [env_seed]  # Gymnasium's annotation says one seed for all slots
     observations, infos = env.reset(seed=seeds, options=world.options)
     goals = find_goals(agent, observations, infos)

@@ -5,18 +5,18 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import dfplan
-
-PACKAGES = ("torch", "mujoco", "gymnasium", "numpy")
+PACKAGES = ("dfplan", "torch", "mujoco", "gymnasium", "numpy")
 
 
 def find_versions() -> dict[str, str]:
     """Return the versions of dfplan, Python and the packages that results depend on."""
-    found = {"dfplan": dfplan.__version__, "python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # an evaluation without networks runs without torch
+        except (
+            PackageNotFoundError
+        ):  # a checkout need not be installed, and an evaluation without networks runs without torch
             found[package] = "absent"
     return found
 

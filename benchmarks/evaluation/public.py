@@ -20,8 +20,9 @@ def evaluate(
 ) -> Evaluation:
     """Return the scores of an agent in an environment: ``print(evaluate(agent, "Pendulum-v1"))``.
 
-    The random numbers of episode i, those of the environment and those of the agent, depend on (``seed``, i) only, and
-    not on the episodes beside it. ``scores`` of the result has an array over the episodes for each score.
+    Episode i is reset with the seed ``seed + i``; in D4RL's mazes with a seed drawn from (``seed``, i). Its random
+    numbers do not depend on the episodes beside it. ``scores`` of the result has an array over the episodes for each
+    score.
 
     Args:
         agent: has ``reset(goal, seed, num_steps)`` and ``act(observations)`` for a batch of episodes, as ``DFPlanner``

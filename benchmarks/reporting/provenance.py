@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import dfplan
+from dfplan import ground
 from dfplan.ground.errors import InputError
 from dfplan.ground.files import digest_file
 
-ROOT = Path(dfplan.__file__).resolve().parent.parent
+ROOT = Path(ground.__file__).resolve().parents[2]
 # Paths whose changes may change numbers. Checkpoints have digests of their own, and results change no number.
 RESULTS_AND_CHECKPOINTS = ("benchmarks/results", "benchmarks/checkpoints", "dfplan/checkpoints")
 CODE = ("dfplan", "envs", "agents", "benchmarks", *(f":(exclude){path}" for path in RESULTS_AND_CHECKPOINTS))

@@ -10,13 +10,21 @@ from typing import Any
 
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.planner_config import PlannerConfig
-from dfplan.agents.presets import DIFFUSER, GOAL_TOKEN, POLICY, TEACHER_FORCING, config_for
+from dfplan.agents.presets import (
+    DIFFUSER,
+    GOAL_TOKEN,
+    MONTE_CARLO_GUIDANCE,
+    POLICY,
+    TEACHER_FORCING,
+    config_for,
+    suit_task,
+)
+from dfplan.benchmarks.evaluation.environments import find_maze
 from dfplan.benchmarks.evaluation.episodes import Conditions, Evaluation, evaluate
 from dfplan.benchmarks.evaluation.machine import find_processor, find_versions
 from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
 from dfplan.benchmarks.reporting.report import INTERVALS, format_scores_table
 from dfplan.config import ModelConfig, Recipe
-from dfplan.envs.layouts import parse_maze_name
 from dfplan.ground.files import replace_file
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.recipes import RECIPES, RECORDED_RECIPES
@@ -70,12 +78,18 @@ def is_untouched(path: Path) -> bool:
 
 def choose_agents(recipe: Recipe) -> dict[str, dict]:
     """Return the names and settings of the agents with which models of a recipe are evaluated."""
+    task = recipe.model.task
+    if not task.rests:
+        return {"planner": {}, "planner-mcg": suit_task(MONTE_CARLO_GUIDANCE, task), "policy": POLICY}
     return EVALUATED.get(recipe.training.level_sampler, DEFAULT_EVALUATED)
 
 
 def format_training_command(recipe: Recipe, run: str) -> str:
     """Return the command that trains a model by the recipe, in the folder ``run``."""
-    maze = parse_maze_name(recipe.env_id)
+    maze = find_maze(recipe.env_id)
+    if maze is None:
+        dataset = ["--dataset", recipe.training.dataset]
+        return shlex.join(["dfplan-train", recipe.env_id, *dataset, "--config", f"{run}/recipe.json", "--output", run])
     words = ["dfplan-train", f"maze2d-{maze}", "--output", run]
     own = RECIPES[maze]
     if recipe.training.demonstrations == "recorded":
@@ -102,6 +116,12 @@ def format_option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def describe_seeds(conditions: Conditions) -> str:
+    """Return the episodes, their seed and the kind of goal in words."""
+    goal = "" if conditions.goal is None else f", {conditions.goal} goal"
+    return f"{conditions.episodes} episodes, seed {conditions.seed}{goal}"
+
+
 def format_card(
     recipe: Recipe, evaluations: dict[str, Evaluation], configs: dict[str, dict[str, Any]], command: str
 ) -> str:
@@ -121,7 +141,7 @@ Versions: {versions}; {find_processor()}, {os.cpu_count()} cores;
 
 ## Scores
 
-{conditions.episodes} episodes, seed {conditions.seed}, {conditions.goal} goal. {INTERVALS}
+{describe_seeds(conditions)}. {INTERVALS}
 
 {format_scores_table(evaluations, configs)}
 

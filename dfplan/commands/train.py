@@ -1,30 +1,36 @@
-"""``dfplan-train``: trains a model on a maze, evaluates it, and writes a checkpoint with its model card.
+"""``dfplan-train``: trains a model of any world, evaluates it, and writes a checkpoint with its model card.
 
 ``torchrun --nproc-per-node N -m dfplan.training ...`` is the same command with N processes, which share each batch.
 """
 
 import sys
 from argparse import Namespace
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.presets import config_for
-from dfplan.benchmarks.evaluation.episodes import FIRST_REPORTED_SEED, Conditions, begin_first_episode, evaluate
+from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, make_conditions
+from dfplan.benchmarks.evaluation.environments import find_env_id, find_maze, make_env
+from dfplan.benchmarks.evaluation.episodes import begin_first_episode, evaluate
 from dfplan.benchmarks.evaluation.estimates import count_steps_to_arrival
 from dfplan.benchmarks.reporting.figures import draw_plans
 from dfplan.benchmarks.reporting.provenance import read_commit
 from dfplan.commands.model_card import CARD_NAME, choose_agents, format_option, is_untouched, name_backbone, write_card
+from dfplan.commands.runs import WindowSizes, check_output_is_free, check_plannable, count_steps, make_recipe
+from dfplan.commands.settings import change_recipe, check_types, read_assignments, read_config_file
 from dfplan.config import DEMONSTRATIONS, PRECISIONS, Recipe
 from dfplan.data.recording import Recording
 from dfplan.envs.datasets import load_dataset
-from dfplan.envs.layouts import LAYOUTS, parse_maze_name
+from dfplan.envs.layouts import Layout
 from dfplan.ground.command_line import (
     CommandParser,
+    channels,
     exit_two_on_input_error,
     natural_number,
     positive_integer,
@@ -39,10 +45,11 @@ from dfplan.ground.processes import Processes, assign_device, find_processes, re
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.model.levels import LEVEL_SAMPLERS
 from dfplan.recipes import BACKBONE_SETTINGS, RECIPES, RECORDED_RECIPES
-from dfplan.training.checkpoint import FILE_NAME
-from dfplan.training.trainer import RECIPE_NAME, SAVE_SECONDS, STATE_NAME, Progress, Trainer, load_recipe
+from dfplan.task import REWARD_OF, read_task
+from dfplan.training.trainer import SAVE_SECONDS, Progress, Trainer, load_recipe
 
 PERIODIC_EPISODES, PERIODIC_SEED = 20, 0  # of the evaluations during training, by which recipes are chosen
+MAZE_EPISODES, EPISODES = 100, 20  # of the model card: in D4RL's mazes, and in other worlds
 SHOWN_PLANS = 6
 # The settings of the training that have a command line option.
 RECIPE_OPTIONS = (
@@ -57,6 +64,7 @@ RECIPE_OPTIONS = (
     "rows",
     "seed",
 )
+TASK_OPTIONS = ("goal", "position", "velocity", "reward_of")
 
 
 @exit_two_on_input_error
@@ -64,46 +72,85 @@ RECIPE_OPTIONS = (
 def main() -> None:
     """Run the command. All inputs are checked before anything is computed."""
     arguments = _make_parser().parse_args()
-    maze, device = parse_maze_name(arguments.maze), find_device(assign_device(arguments.device))
-    choose("recipe for the maze", maze, RECIPES)
+    arguments.env = find_env_id(arguments.env)
+    device = find_device(assign_device(arguments.device))
     read_commit()  # it is cached now, because another commit may be checked out before the card is written
-    recipe, processes = _choose_recipe(arguments, maze), find_processes()
+    recording = None if _is_generated(arguments) else _load_recording(arguments)
+    recipe, processes = _choose_recipe(arguments, recording), find_processes()
     _check_batch_size(recipe.training.batch_size, processes)
-    source, progress = recipe.training, processes.is_first
     with lock_folder(arguments.output) if processes.is_first else nullcontext():
-        recipe = _choose_recipe(
-            arguments, maze
-        )  # again, because another run may have started here before the folder was locked
-        recording = Recording.from_rows(load_dataset(maze, source.dataset, source.rows, source.seed, progress))
+        # Again, because another run may have started here before the folder was locked.
+        recipe = _choose_recipe(arguments, recording)
+        if recording is None:
+            recording = _load_maze(recipe, processes.is_first)
+        recording.check(recipe.model.task)
+        check_plannable(recording, recipe.model.task)
         with processes.connect(device):
-            _train(Trainer(recipe, recording, arguments.output, device, processes), arguments, maze)
+            _train(Trainer(recipe, recording, arguments.output, device, processes), arguments)
 
 
-def _train(trainer: Trainer, arguments: Namespace, maze: str) -> None:
+def _is_generated(arguments: Namespace) -> bool:
+    """Return whether the data are those of a maze, which are generated or read in D4RL's format.
+
+    Raises:
+        InputError: if the world is no maze and there is no recording of it.
+    """
+    maze = find_maze(arguments.env)
+    if maze is not None:
+        choose("recipe for the maze", maze, RECIPES)
+        return True
+    if arguments.dataset is None and not arguments.resume:
+        raise InputError(
+            f"--dataset is needed: data are generated for D4RL's mazes only, not for {arguments.env}; give a D4RL HDF5 "
+            "file, an OGBench npz file, or a Minari id or folder."
+        )
+    return False
+
+
+def _load_recording(arguments: Namespace) -> Recording:
+    """Return the recording of a world that is no maze."""
+    if not arguments.resume:
+        return Recording.load(arguments.dataset).take(arguments.rows)
+    training = load_recipe(arguments.output).training
+    return Recording.load(arguments.dataset or training.dataset).take(training.rows)
+
+
+def _load_maze(recipe: Recipe, progress: bool) -> Recording:
+    """Return the recording of a maze, in which it may generate the data."""
+    source, maze = recipe.training, find_maze(recipe.env_id)
+    assert maze is not None  # ``_is_generated`` has found it
+    return Recording.from_rows(load_dataset(maze, source.dataset, source.rows, source.seed, progress), source.dataset)
+
+
+def _train(trainer: Trainer, arguments: Namespace) -> None:
     """Train the model, then evaluate it and write its card in the first process."""
     if arguments.resume:
         trainer.resume()
     if arguments.minutes:
-        trainer.set_steps(max(1, round(arguments.minutes * 60 / trainer.measure_seconds_per_step())))
+        trainer.set_steps(count_steps(trainer, arguments.minutes))
     try:
-        model = _run(trainer, maze, arguments.evaluate_every)
+        model = _run(trainer, arguments.evaluate_every)
     except KeyboardInterrupt:  # the state is not saved here, because an update may be incomplete
         message = f"\nstopped; up to {SAVE_SECONDS:.0f} seconds of training are lost; continue with --resume."
         sys.exit(message if trainer.processes.is_first else 1)
     if not trainer.processes.is_first:
         return
-    folder = trainer.output
-    if arguments.episodes:
-        conditions = Conditions(trainer.recipe.env_id, arguments.episodes, FIRST_REPORTED_SEED)
+    folder, maze = trainer.output, find_maze(arguments.env)
+    episodes = arguments.episodes
+    if episodes is None:
+        episodes = EPISODES if maze is None else MAZE_EPISODES
+    if episodes:
+        conditions = make_conditions(trainer.recipe.env_id, episodes, FIRST_REPORTED_SEED)
         write_card(folder / CARD_NAME, trainer.recipe, model, conditions, str(arguments.output))
-    print(f"the checkpoint is {folder}; try dfplan-bench maze2d-{maze} --checkpoint {folder}")
+    name = arguments.env if maze is None else f"maze2d-{maze}"
+    print(f"the checkpoint is {folder}; try dfplan-bench {name} --checkpoint {folder}")
 
 
-def _run(trainer: Trainer, maze: str, evaluate_every: int) -> DiffusionForcing:
+def _run(trainer: Trainer, evaluate_every: int) -> DiffusionForcing:
     if not trainer.processes.is_first:
         return trainer.run()
     with SummaryWriter(trainer.output / "tensorboard", purge_step=trainer.step + 1) as writer:
-        return trainer.run(Reporter(writer, trainer, maze, evaluate_every))
+        return trainer.run(Reporter(writer, trainer, evaluate_every))
 
 
 def _check_batch_size(batch_size: int, processes: Processes) -> None:
@@ -121,12 +168,11 @@ class Reporter:
     Args:
         writer: of TensorBoard.
         trainer: trains the model.
-        maze: name of the maze.
         evaluate_every: number of updates between evaluations; 0 for no evaluations.
     """
 
-    def __init__(self, writer: SummaryWriter, trainer: Trainer, maze: str, evaluate_every: int):
-        self.writer, self.trainer, self.maze, self.evaluate_every = writer, trainer, maze, evaluate_every
+    def __init__(self, writer: SummaryWriter, trainer: Trainer, evaluate_every: int):
+        self.writer, self.trainer, self.evaluate_every = writer, trainer, evaluate_every
         self.evaluated = trainer.step
 
     def __call__(self, progress: Progress) -> None:
@@ -142,66 +188,86 @@ class Reporter:
         settings = next(iter(choose_agents(self.trainer.recipe).values()))
         config = config_for(model, self.trainer.config.demonstrations, **settings)
         agent = DFPlanner(model, config)
-        conditions = Conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES, PERIODIC_SEED)
+        conditions = make_conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES, PERIODIC_SEED)
         evaluation = evaluate(agent, conditions, f"evaluation at {step}")
         for name, values in (evaluation.scores | {"first_reach": count_steps_to_arrival(evaluation)}).items():
-            self.writer.add_scalar(f"evaluation/{name}", values.mean(), step)
-        self.writer.add_figure("plans", self._draw_plans(agent), step)
+            if not np.isnan(values).all():  # scores that the world does not tell
+                self.writer.add_scalar(f"evaluation/{name}", np.nanmean(values), step)
+        if evaluation.layout is not None:
+            self.writer.add_figure("plans", self._draw_plans(agent, evaluation.layout), step)
         self.writer.flush()
 
-    def _draw_plans(self, agent: DFPlanner):
-        conditions = Conditions(self.trainer.recipe.env_id, SHOWN_PLANS, PERIODIC_SEED)
+    def _draw_plans(self, agent: DFPlanner, layout: Layout):
+        conditions = make_conditions(self.trainer.recipe.env_id, SHOWN_PLANS, PERIODIC_SEED)
         observation, goal = begin_first_episode(agent, conditions)
         agent.reset(goal=goal, seed=0)
         starts = observation.repeat(SHOWN_PLANS, axis=0)
         positions = np.concatenate([starts[:, None], agent.plan(starts).observations], axis=1)[..., :2]
-        return draw_plans(LAYOUTS[self.maze], positions, goal, f"{SHOWN_PLANS} plans")
+        return draw_plans(layout, positions, goal, f"{SHOWN_PLANS} plans")
 
 
-def _choose_recipe(arguments: Namespace, maze: str) -> Recipe:
-    """Return the recipe of the run to resume, or the maze's recipe with the changes of the command line.
+def _choose_recipe(arguments: Namespace, recording: Recording | None) -> Recipe:
+    """Return the recipe of the run to resume, or the recipe of the world with the changes of the command line.
+
+    Args:
+        arguments: of the command.
+        recording: of a world that is no maze; None for a maze.
 
     Raises:
-        InputError: if a file would be replaced, or if options contradict the run to resume.
+        InputError: if a file would be replaced, or if options contradict each other or the run to resume.
     """
     given = {name: getattr(arguments, name) for name in RECIPE_OPTIONS if getattr(arguments, name) is not None}
     if arguments.resume:
         recipe = load_recipe(arguments.output)
-        if arguments.minutes:
-            raise InputError(f"the run in {arguments.output} already has a number of steps; leave out --minutes.")
-        if recipe.env_id != RECIPES[maze].env_id:
-            raise InputError(f"the run in {arguments.output} is of {recipe.env_id}, not of {RECIPES[maze].env_id}.")
-        if arguments.backbone not in (None, name_backbone(recipe.model)):
-            raise InputError(
-                f"the run in {arguments.output} has the backbone {name_backbone(recipe.model)}; leave out --backbone."
-            )
-        card = arguments.output / CARD_NAME
-        if arguments.episodes and card.exists() and not is_untouched(card):
-            raise InputError(
-                f"{card} was changed by hand and is not replaced; move it, or write no card with --episodes 0."
-            )
-        for name, value in given.items():
-            if value != getattr(recipe.training, name):
-                saved = f"{format_option(name)} {getattr(recipe.training, name)}"
-                raise InputError(
-                    f"the run in {arguments.output} has {saved}, not {value}; a resumed run keeps its settings."
-                )
+        _check_resumed(recipe, arguments, given)
         return recipe
-    for name in (RECIPE_NAME, STATE_NAME, FILE_NAME, CARD_NAME):
-        if (arguments.output / name).exists():
-            raise InputError(
-                f"{arguments.output / name} exists and is not replaced; add --resume, or choose another --output."
-            )
-    if given.get("dataset", "generate") != "generate":
-        given.setdefault("rows", None)
-    recipe = (RECORDED_RECIPES if arguments.demonstrations == "recorded" else RECIPES)[maze]
-    model = replace(recipe.model, **BACKBONE_SETTINGS.get(arguments.backbone, {}))
-    return replace(recipe, model=model, training=replace(recipe.training, **given))
+    check_output_is_free(arguments.output)
+    facts = {name: getattr(arguments, name) for name in TASK_OPTIONS if getattr(arguments, name) is not None}
+    changes = read_config_file(arguments.config) if arguments.config else {}
+    for assigned in ({"task": facts, "training": given}, read_assignments(arguments.set or [])):
+        changes = {part: changes.get(part, {}) | assigned.get(part, {}) for part in {*changes, *assigned}}
+    if recording is None:
+        maze = find_maze(arguments.env)
+        if given.get("dataset", "generate") != "generate":
+            changes["training"].setdefault("rows", None)
+        recipe = (RECORDED_RECIPES if arguments.demonstrations == "recorded" else RECIPES)[maze]
+    else:
+        with closing(make_env(arguments.env)) as env:
+            task = read_task(env, **check_types("task", changes.pop("task")))
+        recipe = make_recipe(arguments.env, task, recording)
+    recipe = replace(recipe, model=replace(recipe.model, **BACKBONE_SETTINGS.get(arguments.backbone, {})))
+    return change_recipe(WindowSizes(arguments.horizon, arguments.frame_stack).change(recipe), changes)
+
+
+def _check_resumed(recipe: Recipe, arguments: Namespace, given: dict[str, Any]) -> None:
+    """Raise ``InputError`` if an option contradicts the run to resume, or its card was changed by hand."""
+    folder = arguments.output
+    if arguments.minutes:
+        raise InputError(f"the run in {folder} already has a number of steps; leave out --minutes.")
+    if recipe.env_id != arguments.env:
+        raise InputError(f"the run in {folder} is of {recipe.env_id}, not of {arguments.env}.")
+    if arguments.backbone not in (None, name_backbone(recipe.model)):
+        raise InputError(f"the run in {folder} has the backbone {name_backbone(recipe.model)}; leave out --backbone.")
+    for name in (*TASK_OPTIONS, "horizon", "frame_stack", "config", "set"):
+        if getattr(arguments, name) is not None:
+            raise InputError(f"the run in {folder} keeps its settings; leave out {format_option(name)}.")
+    card = folder / CARD_NAME
+    if arguments.episodes != 0 and card.exists() and not is_untouched(card):
+        raise InputError(
+            f"{card} was changed by hand and is not replaced; move it, or write no card with --episodes 0."
+        )
+    for name, value in given.items():
+        if value != getattr(recipe.training, name):
+            saved = f"{format_option(name)} {getattr(recipe.training, name)}"
+            raise InputError(f"the run in {folder} has {saved}, not {value}; a resumed run keeps its settings.")
 
 
 def _make_parser() -> CommandParser:
-    parser = CommandParser(prog="dfplan-train", description="Train a Diffusion Forcing model on a D4RL maze.")
-    parser.add_argument("maze", help=f"one of {', '.join(f'maze2d-{maze}' for maze in RECIPES)}, with or without -v1")
+    parser = CommandParser(
+        prog="dfplan-train", description="Train a Diffusion Forcing model on a recording of any Gymnasium world."
+    )
+    mazes = ", ".join(f"maze2d-{maze}" for maze in RECIPES)
+    parser.add_argument("env", help=f"Gymnasium's id, such as Pendulum-v1 or module:Env-v0, or one of {mazes}")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the run: checkpoint, card, state, TensorBoard"
     )
@@ -211,7 +277,8 @@ def _make_parser() -> CommandParser:
     )
     length.add_argument("--steps", type=positive_integer, help="number of updates (default: that of the maze's recipe)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output with its settings")
-    parser.add_argument("--dataset", help="generate (default), d4rl, or the path of a D4RL HDF5 file")
+    dataset = "D4RL HDF5 file, OGBench npz file, Minari id or folder; in mazes generate (default), d4rl, or such a file"
+    parser.add_argument("--dataset", help=dataset)
     parser.add_argument("--rows", type=positive_integer, help="number of rows of the data set to use")
     parser.add_argument(
         "--seed", type=seed_number, help="seed of data, initial weights, batches and noise (default: 0)"
@@ -225,6 +292,22 @@ def _make_parser() -> CommandParser:
     parser.add_argument(
         "--level-sampler", choices=tuple(LEVEL_SAMPLERS), help="sampler of noise levels, see dfplan/model/levels.py"
     )
+    goal = "observation channels for which a goal gives values, such as 0,1, or none (default: what the world says)"
+    parser.add_argument("--goal", type=channels, help=goal)
+    parser.add_argument(
+        "--position", type=channels, help="observation channels that are positions, one for each action"
+    )
+    parser.add_argument("--velocity", type=channels, help="observation channels that are the velocities of --position")
+    reward_of = "what the reward in a row is about: the step to the next row (default), or the state of the row"
+    parser.add_argument("--reward-of", choices=REWARD_OF, help=reward_of)
+    parser.add_argument(
+        "--horizon", type=positive_integer, help="steps of the longest plan, rounded up to whole tokens"
+    )
+    parser.add_argument("--frame-stack", type=positive_integer, help="environment steps per token")
+    settings = "any other setting of model, training or task, such as model.width=64; may be repeated"
+    parser.add_argument("--set", action="append", metavar="PART.SETTING=VALUE", help=settings)
+    config = "TOML or JSON file with settings in the tables model, training and task; a run's recipe.json is one, too"
+    parser.add_argument("--config", type=Path, help=config)
     parser.add_argument("--goal-known", type=share, help="share of windows with a known goal, 0 to 1")
     parser.add_argument(
         "--masked-tail", type=share, help="share of windows whose tokens after a random one are masked, 0 to 1"
@@ -236,7 +319,9 @@ def _make_parser() -> CommandParser:
         "--evaluate-every", type=natural_number, default=1000, help="number of updates between evaluations; 0 for none"
     )
     parser.add_argument(
-        "--episodes", type=natural_number, default=100, help="number of episodes of the model card; 0 for no card"
+        "--episodes",
+        type=natural_number,
+        help=f"number of episodes of the model card, 0 for no card (default: {EPISODES}; in mazes {MAZE_EPISODES})",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     return parser

@@ -78,6 +78,19 @@ def share(text: str) -> float:
     return _parse(text, float, lambda number: 0 <= number <= 1, "a number from 0 to 1")
 
 
+def channels(text: str) -> tuple[int, ...]:
+    """Parse different channel numbers that are separated by commas; ``none`` stands for no channel."""
+    if text.strip() == "none":
+        return ()
+    try:
+        numbers = tuple(int(number) for number in text.split(","))
+    except ValueError:
+        numbers = (-1,)
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"expected channel numbers such as 0,1, or none, not {text!r}")
+    return numbers
+
+
 def _parse(text: str, kind: Callable, is_allowed: Callable[..., bool], expected: str):
     try:
         number = kind(text)
