@@ -29,7 +29,7 @@ def half(number):
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A folder whose files are modules of dfplan."""
-    monkeypatch.setattr(provenance.dfplan, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(provenance, "FOLDERS", (tmp_path,))
     for function in (provenance._parse_code, provenance.digest_module):
         function.cache_clear()
     yield tmp_path

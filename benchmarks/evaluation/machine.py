@@ -14,9 +14,7 @@ def find_versions() -> dict[str, str]:
     for package in PACKAGES:
         try:
             found[package] = version(package)
-        except (
-            PackageNotFoundError
-        ):  # a checkout need not be installed, and an evaluation without networks runs without torch
+        except PackageNotFoundError:  # a checkout may not be installed; without networks torch is not needed
             found[package] = "absent"
     return found
 

@@ -17,7 +17,9 @@ from dfplan import ground
 from dfplan.ground.errors import InputError
 from dfplan.ground.files import digest_file
 
-ROOT = Path(ground.__file__).resolve().parents[2]
+PACKAGE = Path(ground.__file__).resolve().parents[1]
+ROOT = PACKAGE.parent
+FOLDERS = (PACKAGE, ROOT)  # of modules: in a checkout, envs/, agents/ and benchmarks/ are beside the package
 # Paths whose changes may change numbers. Checkpoints have digests of their own, and results change no number.
 RESULTS_AND_CHECKPOINTS = ("benchmarks/results", "benchmarks/checkpoints", "dfplan/checkpoints")
 CODE = ("dfplan", "envs", "agents", "benchmarks", *(f":(exclude){path}" for path in RESULTS_AND_CHECKPOINTS))
@@ -113,7 +115,7 @@ def _find_source(module: str) -> Path | None:
     first, *rest = module.split(".")
     if first != "dfplan" or not all(map(str.isidentifier, rest)):
         return None
-    for folder in map(Path, dfplan.__path__):
+    for folder in FOLDERS:
         for file in (folder.joinpath(*rest).with_suffix(".py"), folder.joinpath(*rest, "__init__.py")):
             if file.is_file():
                 return file
