@@ -36,17 +36,18 @@ def train_small_models(
     ]
 
 
-def train_small_model(recipe: Recipe, dataset: Dataset, run: Run, name: str) -> DiffusionForcing:
+def train_small_model(recipe: Recipe, dataset: Dataset | Recording, run: Run, name: str) -> DiffusionForcing:
     """Return a model trained by ``recipe``; an earlier training with equal recipe, data and code is reused or resumed.
 
     The precision ``auto`` becomes float32, because ``auto`` depends on measured times, and results must not.
     """
     if recipe.training.precision == "auto":
         recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(dataset[key]).tobytes() for key in sorted(dataset)))
+    recording = dataset if isinstance(dataset, Recording) else Recording.from_rows(dataset)
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(column).tobytes() for column in recording.columns.values()))
     digest.update(repr(digest_modules("dfplan.training.trainer")).encode())
     folder = make_writable_folder(run.output / MODELS / f"{name}-{digest.hexdigest()[:8]}")
-    trainer = Trainer(recipe, Recording.from_rows(dataset), folder, find_device(run.device))
+    trainer = Trainer(recipe, recording, folder, find_device(run.device))
     if (folder / STATE_NAME).exists() and load_recipe(folder) == recipe:
         trainer.resume()
     return trainer.run()

@@ -128,6 +128,12 @@ class Recording:
         return cls(**joined, source=source)
 
     @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns that exist, by their names."""
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "source"}
+        return {name: column for name, column in named.items() if column is not None}
+
+    @property
     def true_states(self) -> Float[np.ndarray, "row observation"]:
         """The true observations of each row: the observations unless ``states`` tells others."""
         return self.observations if self.states is None else self.states
@@ -176,8 +182,7 @@ class Recording:
             return self
         if rows > self.num_rows:
             raise InputError(f"{self.source} has {self.num_rows} rows, not {rows}; ask for fewer.")
-        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "source"}
-        taken = {name: None if column is None else column[:rows].copy() for name, column in columns.items()}
+        taken = {name: column[:rows].copy() for name, column in self.columns.items()}
         taken["is_last"][-1:] = True
         return replace(self, **taken)
 

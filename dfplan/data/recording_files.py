@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import h5py
 import numpy as np
 
@@ -15,7 +16,7 @@ MINARI = "minari:"  # prefix of a Minari id, for instance minari:D4RL/pointmaze/
 INSTALL_MINARI = "pip install 'dfplan[minari]'"
 
 
-def read_file(name: str) -> Table | list[Table]:
+def read_file(name: str) -> Table | list[dict[str, Any]]:
     """Return the columns in an HDF5 or npz file, or the episodes of a Minari data set, given its id or folder.
 
     Raises:
@@ -48,7 +49,7 @@ def write_hdf5(path: str | Path, table: Table) -> None:
     write_file(path, image.getbuffer())
 
 
-def write_minari(dataset_id: str, env_id: str, episodes: list[Table]) -> Any:
+def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -> Any:
     """Write episodes into Minari's local store, and return Minari's data set.
 
     Args:
@@ -76,7 +77,7 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[Table]) -> Any:
         for number, episode in enumerate(episodes)
     ]
     try:
-        return minari.create_dataset_from_buffers(dataset_id, buffers, env=env_id)
+        return minari.create_dataset_from_buffers(dataset_id, buffers, env=gymnasium.spec(env_id))
     except Exception as error:  # Minari has no common class for ids that exist and environments that do not
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"Minari cannot write {dataset_id}: {reason}.") from error
@@ -103,7 +104,7 @@ def _read_npz(path: Path) -> Table:
     return table
 
 
-def _read_minari(dataset: str | Path) -> list[Table]:
+def _read_minari(dataset: str | Path) -> list[dict[str, Any]]:
     """Return the episodes of a Minari data set, by its id or its folder."""
     try:
         import minari
