@@ -1,7 +1,7 @@
 """The agent: one Diffusion Forcing model as policy and planner at once, in a receding-horizon loop (§3.4)."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -204,7 +204,7 @@ class DFPlanner:
             plan = make_plans(self.model, self.config, request)
         return plan.first() if single else plan
 
-    def _restart(self, episodes: Chosen, goals: Goals, seed: Seeds, num_steps: int | None) -> None:
+    def _restart(self, episodes: Sequence[int] | np.ndarray, goals: Goals, seed: Seeds, num_steps: int | None) -> None:
         """Begin some episodes of the batch anew. The others go on with their plans."""
         if self.config.observation.history:
             raise InputError("with a history the episodes of a batch begin together: call reset() without episodes.")

@@ -278,7 +278,7 @@ class PlannerConfig:
 def _check_name_or_function(setting: str, chosen: object, names: Mapping[str, object]) -> None:
     """Raise ``InputError`` unless a setting is None, a function, or one of the known names."""
     if chosen is not None and not callable(chosen):
-        choose(setting, chosen, names)
+        choose(setting, str(chosen), names)
 
 
 def _check_counts(part: object, names: Iterable[str]) -> None:

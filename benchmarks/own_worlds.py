@@ -144,8 +144,8 @@ def make_world_recipe(world: OwnWorld, recording: Recording, settings: Settings)
     """Return the recipe of ``dfplan-train`` for a world; its seed is replaced by each training seed."""
     task = replace(find_world(world.env_id).task, **world.facts)
     recipe = make_recipe(world.env_id, task, recording)
-    changes = {} if settings.steps is None else {"steps": settings.steps}
-    return replace(recipe, training=replace(recipe.training, dataset=world.file, **changes))
+    steps = settings.steps or recipe.training.steps
+    return replace(recipe, training=replace(recipe.training, dataset=world.file, steps=steps))
 
 
 def _train(name: str, settings: Settings, run: Run) -> list[DiffusionForcing]:

@@ -155,7 +155,7 @@ def task_from_dict(saved: Mapping[str, Any]) -> Task:
     Raises:
         InputError: if it is not a dictionary of a task.
     """
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
     try:
         return Task(**values)
     except (TypeError, ValueError) as error:
@@ -198,8 +198,7 @@ def _read_spaces(env: Any) -> dict[str, Any]:
             raise InputError(f"{NOT_SUPPORTED}; a dictionary needs 'observation', {_describe(observations)} has none.")
         if "desired_goal" in observations.spaces:
             desired = observations["desired_goal"]
-            _check_box("goal", desired)
-            goal = tuple(range(desired.shape[0]))
+            goal = tuple(range(_check_box("goal", desired)))
         observations = observations["observation"]
     _check_box("observation", observations)
     _check_box("action", actions)
@@ -213,11 +212,17 @@ def _read_spaces(env: Any) -> dict[str, Any]:
     }
 
 
-def _check_box(name: str, space: Any) -> None:
+def _check_box(name: str, space: Any) -> int:
+    """Return the number of channels of a space of vectors.
+
+    Raises:
+        InputError: if it is another space.
+    """
     from gymnasium import spaces
 
     if not isinstance(space, spaces.Box) or len(space.shape) != 1:
         raise InputError(f"{NOT_SUPPORTED}; the {name} space {_describe(space)} is not supported yet.")
+    return space.shape[0]
 
 
 def _describe(space: Any) -> str:

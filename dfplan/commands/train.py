@@ -227,7 +227,7 @@ def _choose_recipe(arguments: Namespace, recording: Recording | None) -> Recipe:
     for assigned in ({"task": facts, "training": given}, read_assignments(arguments.set or [])):
         changes = {part: changes.get(part, {}) | assigned.get(part, {}) for part in {*changes, *assigned}}
     if recording is None:
-        maze = find_maze(arguments.env)
+        maze = str(find_maze(arguments.env))
         if given.get("dataset", "generate") != "generate":
             changes["training"].setdefault("rows", None)
         recipe = (RECORDED_RECIPES if arguments.demonstrations == "recorded" else RECIPES)[maze]

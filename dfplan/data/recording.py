@@ -71,7 +71,7 @@ class Recording:
         if not isinstance(source, str | Path):
             return cls.from_episodes(source)
         found = read_file(str(source))
-        return (cls.from_episodes if isinstance(found, list) else cls.from_rows)(found, str(source))
+        return cls.from_episodes(found, str(source)) if isinstance(found, list) else cls.from_rows(found, str(source))
 
     @classmethod
     def from_rows(cls, columns: Mapping[str, Any], source: str = "the recording") -> "Recording":
@@ -118,12 +118,8 @@ class Recording:
         widths = {(part.observations.shape[1], part.actions.shape[1], part.goals is None) for part in parts}
         if len(widths) > 1:
             raise InputError(f"{source}: all episodes must have observations and actions of the same sizes, and goals.")
-        joined = {
-            field.name: None
-            if getattr(parts[0], field.name) is None
-            else np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(cls)
-            if field.name != "source"
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].columns
         }
         return cls(**joined, source=source)
 
@@ -182,7 +178,7 @@ class Recording:
             return self
         if rows > self.num_rows:
             raise InputError(f"{self.source} has {self.num_rows} rows, not {rows}; ask for fewer.")
-        taken = {name: column[:rows].copy() for name, column in self.columns.items()}
+        taken: dict[str, Any] = {name: column[:rows].copy() for name, column in self.columns.items()}
         taken["is_last"][-1:] = True
         return replace(self, **taken)
 

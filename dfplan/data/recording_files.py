@@ -1,6 +1,7 @@
 """Files of recordings: HDF5 of D4RL, npz of OGBench, and the data sets of Minari."""
 
 import io
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -
         for number, episode in enumerate(episodes)
     ]
     try:
-        return minari.create_dataset_from_buffers(dataset_id, buffers, env=gymnasium.spec(env_id))
+        with closing(gymnasium.make(env_id)) as env:  # it imports the module in an id such as module:Env-v0
+            return minari.create_dataset_from_buffers(dataset_id, buffers, env=env.spec)
     except Exception as error:  # Minari has no common class for ids that exist and environments that do not
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"Minari cannot write {dataset_id}: {reason}.") from error
