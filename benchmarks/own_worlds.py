@@ -18,11 +18,11 @@ from dfplan.benchmarks.evaluation.estimates import Evaluation, Row, estimate_sco
 from dfplan.benchmarks.reporting.ablation import TRAINING_SEEDS, Findings, Run, main
 from dfplan.benchmarks.reporting.charts import draw_bars
 from dfplan.benchmarks.small_models import train_small_model
-from dfplan.commands.runs import make_recipe
 from dfplan.config import Recipe
 from dfplan.data.recording import Recording
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
+from dfplan.recipes import choose_recipe
 
 FOLDER = "DFPLAN_WORLDS"  # environment variable: where the recordings are
 GOAL_AGENTS = {
@@ -143,7 +143,8 @@ def load_recording(world: OwnWorld) -> Recording:
 def make_world_recipe(world: OwnWorld, recording: Recording, settings: Settings) -> Recipe:
     """Return the recipe of ``dfplan-train`` for a world; its seed is replaced by each training seed."""
     task = replace(find_world(world.env_id).task, **world.facts)
-    recipe = make_recipe(world.env_id, task, recording)
+    recording.check(task)
+    recipe = choose_recipe(world.env_id, task, int(recording.lengths.max()))
     steps = settings.steps or recipe.training.steps
     return replace(recipe, training=replace(recipe.training, dataset=world.file, steps=steps))
 

@@ -8,7 +8,7 @@ import torch
 
 from dfplan.data import value as module
 from dfplan.data.recording import Recording
-from dfplan.data.value import Value, fit_value
+from dfplan.data.value import Value, find_return_bounds, fit_value
 from dfplan.ground.errors import InputError
 from dfplan.task import Task
 
@@ -61,6 +61,41 @@ def test_the_spread_is_the_standard_deviation_over_the_recording(value, recordin
     assert value.discount.item() == pytest.approx(0.9)
 
 
+def test_no_value_leaves_the_range_of_possible_returns(value, recording):
+    assert find_return_bounds(recording, TASK) == pytest.approx((-100, -1))
+    assert (value.lowest.item(), value.highest.item()) == pytest.approx((-10, -1))  # of the discount 0.9
+    found = value(torch.linspace(-50, 50, 200)[:, None])
+    assert found.min() >= -10 and found.max() <= -1
+
+
+def test_a_reward_for_the_end_counts_once():
+    """Rewards from -0.1 to 0 may be had forever, and 100 for the goal only once."""
+    episode = {"observations": np.arange(4.0)[:, None], "actions": np.ones((3, 1)), "rewards": [0.0, -0.1, 100.0]}
+    recording = Recording.from_episodes([episode | {"terminated": True}])
+    assert find_return_bounds(recording, TASK) == pytest.approx((-10, 100))
+
+
+def test_a_recording_in_which_all_steps_are_alike_has_no_value():
+    episode = {"observations": np.arange(4.0)[:, None], "actions": np.ones((3, 1)), "rewards": np.zeros(3)}
+    recording = Recording.from_episodes([episode | {"terminated": True}])
+    with pytest.raises(InputError, match=r"all steps in .* have the same return"):
+        fit_value(recording, TASK)
+
+
+def test_rare_failures_show_clearly_where_all_else_is_well():
+    """At 2 an episode ends, after one of 1,000 steps. Everywhere else a step pays 1 forever, so V is 100 there."""
+    states = np.random.default_rng(0).uniform(-1, 1, 20_001)
+    well = {"observations": states[:, None], "actions": np.zeros((20_000, 1)), "rewards": np.ones(20_000)}
+    end = {
+        "observations": np.array([[0.0], [2.0], [3.0]]),
+        "actions": np.zeros((2, 1)),
+        "rewards": np.array([1.0, 0.0]),
+    }
+    value = fit_value(Recording.from_episodes([well] + [end | {"terminated": True}] * 20), TASK)
+    found = value(torch.linspace(-1, 1, 50)[:, None])
+    assert found.min() > 99 and value(torch.tensor([[2.0]])).item() < 50
+
+
 def test_the_seed_determines_the_value(recording, monkeypatch):
     monkeypatch.setattr(module, "UPDATES", 5)
     one, same, other = (fit_value(recording, TASK, seed).weights_2 for seed in (1, 1, 2))
@@ -88,7 +123,7 @@ def test_a_value_is_restored_from_its_tensors_and_has_a_gradient(value):
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
-        ("biases_2", torch.full((128,), torch.nan), "impossible numbers"),
+        ("biases_2", torch.full((3, 1, 128), torch.nan), "impossible numbers"),
         ("std", torch.zeros(1), "impossible numbers"),
     ],
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 from dfplan.agents.planner import DFPlanner
 from dfplan.benchmarks.evaluation.environments import find_env_id, find_maze, make_env
@@ -16,6 +15,7 @@ from dfplan.commands.model_card import CARD_NAME
 from dfplan.commands.settings import Changes, change_recipe, list_settings
 from dfplan.config import Recipe
 from dfplan.data.recording import Recording
+from dfplan.data.value import find_return_bounds
 from dfplan.ground.devices import find_device
 from dfplan.ground.errors import InputError, unknown_name
 from dfplan.ground.files import lock_folder
@@ -132,11 +132,12 @@ def make_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
 
 def check_plannable(recording: Recording, task: Task) -> None:
     """Raise ``InputError`` if a task has no goal and the recording says of nothing that it is better than another."""
-    if not task.goal and not recording.is_absorbing.any() and np.ptp(recording.rewards) == 0:
+    lowest, highest = find_return_bounds(recording, task)
+    if not task.goal and lowest == highest:
         raise InputError(
-            f"there is nothing to plan for: all rewards in {recording.source} are {recording.rewards[0]:g}, no episode "
-            "terminates, and the task has no goal; name the observation channels of a goal, such as goal=(0, 1) or "
-            "--goal 0,1."
+            f"there is nothing to plan for: all rewards in {recording.source} are {recording.rewards[0]:g}, no end is "
+            "worse than another, and the task has no goal; name the observation channels of a goal, such as "
+            "goal=(0, 1) or --goal 0,1."
         )
 
 

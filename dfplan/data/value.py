@@ -7,9 +7,17 @@ V is fitted in-sample, by expectile regression of the target r + γ V(s') on V(s
 al. 2021, IQL). A high expectile approaches the best recorded step from an observation, and no action is asked about
 that was never taken. IQL has Q between reward and V, to average over the randomness of the world. Here V stands alone:
 in a random world it is optimistic.
+
+V is a share of the range of possible returns, the sigmoid of a network's output, and is fitted by cross-entropy instead
+of squared error (Ayoub et al. 2024, FQI-LOG). Where the best return is within reach, V is then flat, and a few recorded
+failures show clearly. With squared error its noise there led plans astray.
+
+Several networks are fitted, each from its own batches, and V is their mean: the errors of a single one mislead a guide
+that follows the gradient of V.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -22,48 +30,60 @@ from dfplan.ground.errors import InputError
 from dfplan.task import Task
 
 DISCOUNT = 0.99  # γ per step
-EXPECTILE = 0.9  # weight of targets above V; those below have 1 − EXPECTILE
+EXPECTILE = 0.95  # weight of targets above V; those below have 1 − EXPECTILE
+MEMBERS = 3  # networks whose mean is V
 WIDTH = 128  # of the two hidden layers
 UPDATES, BATCH_SIZE, LEARNING_RATE, FINAL_LEARNING_RATE = 3_000, 512, 1e-3, 1e-5
 TARGET_RATE = 0.05  # share by which the network of the targets approaches V in each update
-SMALLEST_SPREAD = 1e-3  # of an observation channel and of rewards, so that constants are no division by 0
+SMALLEST_STD = 1e-3  # of an observation channel, so that a constant one is no division by 0
+SMALLEST_SPREAD = 1e-3  # of V, as a share of the range of returns
+START_MARGIN = 0.01  # distance of the first V from the bounds of returns, as a share of their range
+
+Layer = tuple[Float[Tensor, "member _ _"], Float[Tensor, "member 1 _"]]  # weights (outputs, inputs), and biases
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A network with two hidden layers that computes V.
+    """Networks with two hidden layers, whose mean is V.
 
     Attributes:
         mean, std: of each observation channel in the recording.
         weights_1, biases_1, weights_2, biases_2, weights_3, biases_3: of the layers; each hidden layer is normalised
             and followed by SiLU.
-        offset: return of the network's output 0: that of the mean reward forever.
-        scale: return by which the network's output 1 differs from it.
+        lowest, highest: bounds of returns.
         spread: standard deviation of V over the recording, in units of the return.
         discount: γ per step.
     """
 
     mean: Float[Tensor, " observation"]
     std: Float[Tensor, " observation"]
-    weights_1: Float[Tensor, "hidden observation"]
-    biases_1: Float[Tensor, " hidden"]
-    weights_2: Float[Tensor, "hidden hidden"]
-    biases_2: Float[Tensor, " hidden"]
-    weights_3: Float[Tensor, "1 hidden"]
-    biases_3: Float[Tensor, "1"]
-    offset: Float[Tensor, ""]
-    scale: Float[Tensor, ""]
+    weights_1: Float[Tensor, "member hidden observation"]
+    biases_1: Float[Tensor, "member 1 hidden"]
+    weights_2: Float[Tensor, "member hidden hidden"]
+    biases_2: Float[Tensor, "member 1 hidden"]
+    weights_3: Float[Tensor, "member 1 hidden"]
+    biases_3: Float[Tensor, "member 1 1"]
+    lowest: Float[Tensor, ""]
+    highest: Float[Tensor, ""]
     spread: Float[Tensor, ""]
     discount: Float[Tensor, ""]
 
+    @property
+    def layers(self) -> list[Layer]:
+        """Weights and biases of each layer."""
+        return [
+            (self.weights_1, self.biases_1),
+            (self.weights_2, self.biases_2),
+            (self.weights_3, self.biases_3),
+        ]
+
     def __call__(self, observations: Float[Tensor, "*batch observation"]) -> Float[Tensor, "*batch"]:
         """Return V of observations in environment units, in units of the return."""
-        hidden = (observations - self.mean.to(observations)) / self.std.to(observations)
-        for weights, biases in ((self.weights_1, self.biases_1), (self.weights_2, self.biases_2)):
-            hidden = nn.functional.linear(hidden, weights.to(hidden), biases.to(hidden))
-            hidden = nn.functional.silu(nn.functional.layer_norm(hidden, hidden.shape[-1:]))
-        output = nn.functional.linear(hidden, self.weights_3.to(hidden), self.biases_3.to(hidden))
-        return self.offset.to(hidden) + output[..., 0] * self.scale.to(hidden)
+        normalised = (observations - self.mean.to(observations)) / self.std.to(observations)
+        rows = normalised.reshape(-1, normalised.shape[-1]).expand(len(self.biases_1), -1, -1)
+        layers = [(weights.to(rows), biases.to(rows)) for weights, biases in self.layers]
+        shares = _run_networks(layers, rows).sigmoid().mean(dim=0).reshape(observations.shape[:-1])
+        return torch.lerp(self.lowest.to(shares), self.highest.to(shares), shares)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Return the attributes by name; ``Value(**tensors)`` restores the value."""
@@ -75,17 +95,18 @@ class Value:
         Raises:
             InputError: if the shapes do not match each other and ``observation_dim``, or if numbers are not finite.
         """
-        width = len(self.biases_1)
+        members, _, width = self.biases_1.shape if self.biases_1.ndim == 3 else (0, 1, 0)
         shapes = {
+            "biases_1": (members, 1, width),
             "mean": (observation_dim,),
             "std": (observation_dim,),
-            "weights_1": (width, observation_dim),
-            "weights_2": (width, width),
-            "biases_2": (width,),
-            "weights_3": (1, width),
-            "biases_3": (1,),
-            "offset": (),
-            "scale": (),
+            "weights_1": (members, width, observation_dim),
+            "weights_2": (members, width, width),
+            "biases_2": (members, 1, width),
+            "weights_3": (members, 1, width),
+            "biases_3": (members, 1, 1),
+            "lowest": (),
+            "highest": (),
             "spread": (),
             "discount": (),
         }
@@ -103,37 +124,53 @@ def fit_value(recording: Recording, task: Task, seed: int = 0) -> Value:
         recording: whose steps are learned from.
         task: says which reward belongs to a step. Steps into an absorbing observation earn nothing more.
         seed: of the initial weights and the batches.
+
+    Raises:
+        InputError: if every step is as good as any other, so there is nothing to learn.
     """
+    lowest, highest = find_return_bounds(recording, task)
+    if lowest == highest:
+        raise InputError(f"all steps in {recording.source} have the same return; there is no value to learn.")
     now, rewards, then, goes_on = _take_steps(recording, task)
-    offset = float(rewards.mean()) / (1 - DISCOUNT)
-    scale = max(float(rewards.square().mean().sqrt()), SMALLEST_SPREAD) / (1 - DISCOUNT)
-    mean, std = now.mean(dim=0), now.std(dim=0).clamp_min(SMALLEST_SPREAD)
+    mean, std = now.mean(dim=0), now.std(dim=0).clamp_min(SMALLEST_STD)
     now, then = (now - mean) / std, (then - mean) / std
-    # In units of the network, V = offset + scale · output turns r + γ V(s') into known + γ · output(s').
-    known = (rewards + (DISCOUNT * goes_on - 1) * offset) / scale
+    # With V = lowest + (highest - lowest) · share, r + γ V(s') is the share ``known`` + γ · share(s').
+    known = (rewards + (DISCOUNT * goes_on - 1) * lowest) / (highest - lowest)
     generator = torch.Generator().manual_seed(seed)
-    network, target = _make_network(now.shape[1], generator), _make_network(now.shape[1], generator)
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    layers = _draw_layers(now.shape[1], generator, _share_forever(rewards, lowest, highest))
+    targets = [part.clone() for layer in layers for part in layer]
+    parts = [part.requires_grad_() for layer in layers for part in layer]
+    optimizer = torch.optim.Adam(parts, LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, UPDATES, FINAL_LEARNING_RATE)
-    with torch.no_grad():
-        target.load_state_dict(network.state_dict())
     for _ in range(UPDATES):
-        batch = torch.randint(len(now), (BATCH_SIZE,), generator=generator)
+        batch = torch.randint(len(now), (MEMBERS, BATCH_SIZE), generator=generator)
+        logits = _run_networks(layers, now[batch])
         with torch.no_grad():
-            aim = known[batch] + DISCOUNT * goes_on[batch] * target(then[batch])[:, 0]
-        error = aim - network(now[batch])[:, 0]
-        weight = torch.where(error > 0, EXPECTILE, 1 - EXPECTILE)
+            aims = known[batch] + DISCOUNT * goes_on[batch] * _run_networks(_pair(targets), then[batch]).sigmoid()
+            aims = aims.clamp(0, 1)  # bounds of forever, and rounding
+            weights = torch.where(aims > logits.sigmoid(), EXPECTILE, 1 - EXPECTILE)
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, aims, weights, reduction="none")
         optimizer.zero_grad()
-        (weight * error.square()).mean().backward()
+        losses.mean(dim=1).sum().backward()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
-            torch._foreach_lerp_(list(target.parameters()), list(network.parameters()), TARGET_RATE)
-    layers = [part.detach() for layer in target if isinstance(layer, nn.Linear) for part in layer.parameters()]
-    fixed = (torch.tensor(number) for number in (offset, scale, 1.0, DISCOUNT))
-    value = Value(mean, std, *layers, *fixed)
-    found = value(now * std + mean).std().clamp_min(SMALLEST_SPREAD)
-    return Value(**(value.to_tensors() | {"spread": found}))
+            torch._foreach_lerp_(targets, parts, TARGET_RATE)
+    fixed = (torch.tensor(number) for number in (lowest, highest, 1.0, DISCOUNT))
+    value = Value(mean, std, *targets, *fixed)
+    spread = value(now * std + mean).std().clamp_min(SMALLEST_SPREAD * (highest - lowest))
+    return Value(**(value.to_tensors() | {"spread": spread}))
+
+
+def find_return_bounds(recording: Recording, task: Task) -> tuple[float, float]:
+    """Return the lowest and the highest return that the rewards of a recording allow.
+
+    A return cannot exceed that of the highest reward forever, or that of a last step if it is higher. A reward for
+    reaching the end is paid once, so it does not count as one that could be had forever.
+    """
+    _, rewards, _, goes_on = (column.numpy() for column in _take_steps(recording, task))
+    returns = rewards / (1 - DISCOUNT * goes_on)
+    return float(returns.min()), float(returns.max())
 
 
 def _take_steps(recording: Recording, task: Task) -> tuple[Tensor, ...]:
@@ -145,23 +182,36 @@ def _take_steps(recording: Recording, task: Task) -> tuple[Tensor, ...]:
     return now, rewards, then, torch.from_numpy(~recording.is_absorbing[row + 1]).float()
 
 
-def _make_network(observation_dim: int, generator: torch.Generator) -> nn.Sequential:
-    """Return a network whose output is 0 at first, which targets would keep for thousands of updates otherwise."""
+def _share_forever(rewards: Float[Tensor, " step"], lowest: float, highest: float) -> float:
+    """Return the return of the mean reward forever as a share of the range, away from 0 and 1."""
+    share = (float(rewards.mean()) / (1 - DISCOUNT) - lowest) / (highest - lowest)
+    return min(max(share, START_MARGIN), 1 - START_MARGIN)
 
-    def make_layer(inputs: int, outputs: int, draw: Callable[[Tensor], object]) -> nn.Linear:
-        layer = nn.Linear(inputs, outputs)
-        draw(layer.weight)
-        nn.init.zeros_(layer.bias)
-        return layer
 
-    def draw(weights: Tensor) -> Tensor:
-        return nn.init.kaiming_uniform_(weights, nonlinearity="relu", generator=generator)
+def _draw_layers(observation_dim: int, generator: torch.Generator, share: float) -> list[Layer]:
+    """Return initial layers with the output ``share`` everywhere, because targets keep any other for long."""
+    sizes = ((observation_dim, WIDTH), (WIDTH, WIDTH), (WIDTH, 1))
+    layers = []
+    for inputs, outputs in sizes:
+        bound = 0.0 if outputs == 1 else (6 / inputs) ** 0.5  # He et al. 2015, uniform
+        weights = (2 * torch.rand(MEMBERS, outputs, inputs, generator=generator) - 1) * bound
+        layers.append((weights, torch.zeros(MEMBERS, 1, outputs)))
+    layers[-1][1].fill_(math.log(share / (1 - share)))
+    return layers
 
-    hidden = [nn.LayerNorm(WIDTH, elementwise_affine=False), nn.SiLU()]
-    return nn.Sequential(
-        make_layer(observation_dim, WIDTH, draw),
-        *hidden,
-        make_layer(WIDTH, WIDTH, draw),
-        *hidden,
-        make_layer(WIDTH, 1, nn.init.zeros_),
-    )
+
+def _pair(parts: Sequence[Tensor]) -> list[Layer]:
+    """Return layers from weights and biases in turn."""
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _run_networks(
+    layers: Sequence[Layer], rows: Float[Tensor, "member row observation"]
+) -> Float[Tensor, "member row"]:
+    """Return the output of every network for its own rows of normalised observations."""
+    hidden = rows
+    for number, (weights, biases) in enumerate(layers):
+        hidden = torch.baddbmm(biases, hidden, weights.transpose(1, 2))  # (member, row, outputs)
+        if number < len(layers) - 1:
+            hidden = nn.functional.silu(nn.functional.layer_norm(hidden, hidden.shape[-1:]))
+    return hidden[..., 0]
