@@ -74,7 +74,8 @@ def train(
         env: the world of the recording: Gymnasium's id, ``module:Env-v0`` included, an environment, or a function that
             makes one. None if ``task`` is given.
         output: folder of the run. It gets the checkpoint, and the state from which the run can be resumed.
-        minutes: approximate duration; the number of updates is computed from it once.
+        minutes: approximate duration of all updates, whose number is computed from it once. Without a goal, a value is
+            fitted first, which takes about 40 seconds more.
         steps: number of updates; None for that of the recipe.
         seed: of initial weights, batches and noise.
         device: ``auto``, ``cpu``, ``cuda``, ...

@@ -273,7 +273,9 @@ def _make_parser() -> CommandParser:
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
-        "--minutes", type=positive_number, help="approximate duration; the number of steps is computed from it once"
+        "--minutes",
+        type=positive_number,
+        help="approximate duration of all updates; their number is computed from it once",
     )
     length.add_argument("--steps", type=positive_integer, help="number of updates (default: that of the maze's recipe)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output with its settings")

@@ -22,7 +22,7 @@ from dfplan.config import Recipe, TrainingConfig, read_model_config
 from dfplan.data.recording import Recording
 from dfplan.data.segments import fit_cost_to_go
 from dfplan.data.trajectories import Statistics
-from dfplan.data.value import Value, fit_value
+from dfplan.data.value import Value, find_return_bounds, fit_value
 from dfplan.data.windows import WindowSampler
 from dfplan.ground.devices import is_bfloat16_faster
 from dfplan.ground.errors import InputError
@@ -97,7 +97,7 @@ class Trainer:
         self.output, self.device, self.processes = Path(output), device, processes
         torch.manual_seed(self.config.seed)
         cost_to_go = fit_cost_to_go(recording, recipe.model.task)
-        statistics, value = Statistics.from_recording(recording), _fit_value(recording, recipe)
+        statistics, value = Statistics.from_recording(recording), _fit_value(recording, recipe, processes.is_first)
         self.model = DiffusionForcing(recipe.model, statistics, cost_to_go, value).to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.windows = WindowSampler(recording, recipe.model, self.config)
@@ -249,13 +249,16 @@ class Trainer:
             raise InputError(f"cannot resume from {path}: {reason}; start a new run with another --output.") from error
 
 
-def _fit_value(recording: Recording, recipe: Recipe) -> Value | None:
+def _fit_value(recording: Recording, recipe: Recipe, show_progress: bool) -> Value | None:
     """Return the value of a task without a goal; None if there is a goal or nothing is worth more than anything else.
 
     Random numbers of its own leave the weights of the network as they are.
     """
-    task, is_worth = recipe.model.task, np.ptp(recording.rewards) > 0 or recording.is_absorbing.any()
-    return None if task.goal or not is_worth else fit_value(recording, task, recipe.training.seed)
+    task = recipe.model.task
+    lowest, highest = find_return_bounds(recording, task)
+    if task.goal or lowest == highest:
+        return None
+    return fit_value(recording, task, recipe.training.seed, show_progress)
 
 
 def load_recipe(output: str | Path) -> Recipe:
