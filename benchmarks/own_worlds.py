@@ -23,6 +23,7 @@ from dfplan.data.recording import Recording
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.recipes import choose_recipe
+from dfplan.sampling.guides import predicted_return
 
 FOLDER = "DFPLAN_WORLDS"  # environment variable: where the recordings are
 GOAL_AGENTS = {
@@ -35,6 +36,8 @@ RETURN_AGENTS = {
     "policy": POLICY,
     "planner, 1 plan, no guide": RETURN | {"guide": None, "candidates": 1},
     "planner, best of 16, no guide": RETURN | {"guide": None, "candidates": 16},
+    "planner, rewards of 8 steps, no value": RETURN
+    | {"guide": predicted_return(), "selection": lambda plan: plan.rewards.sum(axis=1), "horizon": 8},
     "planner-mcg": MONTE_CARLO_GUIDANCE,
     "planner": {},
 }
@@ -97,9 +100,9 @@ that short hand-written controllers made; a part of their actions is random. All
 networks and the same episodes, which are reset with consecutive seeds.
 
 In worlds without a goal the planner follows the gradient of the λ-return: rewards that the plan predicts, and then the
-value that was fitted to the recording. `best of 16, no guide` only selects by the same λ-return, and `1 plan, no guide`
-imitates the recording. In worlds with a goal the guide is the cost to go, and `goal token` tells the model its goal
-instead. `planner-mcg` has one plan and eight futures.
+value that was fitted to the recording. `best of 16, no guide` only selects by the same λ-return, `1 plan, no guide`
+imitates the recording, and `no value` looks no farther than its plan. In worlds with a goal the guide is the cost to
+go, and `goal token` tells the model its goal instead. `planner-mcg` has one plan and eight futures.
 """
 
 
