@@ -85,6 +85,7 @@ SELECTIONS: dict[str, Callable[[Plan, Goals, Guide | None, DiffusionForcing], Sc
     "guide": score_by_guide,
     "return": score_return,
 }
+RETURN_MARGIN = 1e-3  # by which a better return must be better, as a share of the range of returns
 MOTION_SELECTIONS = ("consistency", "shortness")  # they need a task that names positions and velocities
 GOAL_SELECTIONS = ("arrival", "shortness")  # they need a task with a goal
 
@@ -104,6 +105,9 @@ def choose_best(
 ) -> Plan:
     """Return the best plan of each episode.
 
+    By the return, a later candidate replaces the first one only if it is better by ``RETURN_MARGIN``. Where all plans
+    are equally good, the errors of predicted rewards and of the value would otherwise choose unusual actions.
+
     Args:
         plan: all candidates; those of an episode stand next to each other in the batch.
         goal: of each candidate, environment units.
@@ -118,10 +122,20 @@ def choose_best(
     """
     if callable(selection):
         scores = _check_scores(selection(plan), len(plan.rewards))
+        margin = 0.0
     else:
-        scores = SELECTIONS[selection or default_selection(model.config.task)](plan, goal, guide, model)
+        name = selection or default_selection(model.config.task)
+        scores = SELECTIONS[name](plan, goal, guide, model)
+        margin = _find_margin(model) if name == "return" else 0.0
     scores = scores.reshape(-1, candidates)  # (episode, candidate)
+    scores = scores - margin * (np.arange(candidates) > 0)
     return plan.select(np.arange(len(scores)) * candidates + scores.argmax(axis=1))
+
+
+def _find_margin(model: DiffusionForcing) -> float:
+    """Return ``RETURN_MARGIN`` in the units of the λ-return's score; 0 without a value, whose range is unknown."""
+    value = model.value
+    return 0.0 if value is None else RETURN_MARGIN * float((value.highest - value.lowest) / value.spread)
 
 
 def _check_scores(scores: object, num_plans: int) -> Scores:

@@ -15,6 +15,7 @@ from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.plans import Plan
 from dfplan.data.cost_to_go import JUMP_WEIGHT, LONGEST_MOVE, OFF_RECORDING_WEIGHT
 from dfplan.data.trajectories import Trajectories
+from dfplan.data.value import Value
 from dfplan.ground.errors import InputError
 
 SECONDS = 0.05  # between two steps
@@ -94,6 +95,22 @@ def test_each_episode_gets_the_best_of_its_own_candidates(tiny_model):
     best = choose_best(plan, goal[[0] * 4], candidates=2, selection="shortness", guide=None, model=tiny_model)
     np.testing.assert_allclose(best.observations[:, :, 1], 0)
     assert best.observations.shape == (2, 5, 4)
+
+
+def make_flat_value():
+    """Return a value of 0 everywhere, in a world with returns from -50 to 50."""
+    shapes = ((1, 2, 4), (1, 1, 2), (1, 2, 2), (1, 1, 2), (1, 1, 2), (1, 1, 1))
+    layers = (torch.zeros(shape) for shape in shapes)
+    return Value(torch.zeros(4), torch.ones(4), *layers, *map(torch.tensor, (-50.0, 50.0, 2.0, 1.0)))
+
+
+@pytest.mark.parametrize(("better", "chosen"), [(0.0, 0), (0.09, 0), (0.11, 1), (-0.11, 0)])
+def test_by_the_return_a_later_candidate_must_be_better_by_a_thousandth_of_the_range(tiny_model, better, chosen):
+    plan = plan_of(walks()[0])
+    plan.rewards[1] = [better, *[0.0] * (plan.rewards.shape[1] - 1)]  # it belongs to the returns of all lengths
+    tiny_model.value = make_flat_value()
+    best = choose_best(plan, None, candidates=2, selection="return", guide=None, model=tiny_model)
+    np.testing.assert_array_equal(best.observations[0], plan.observations[chosen])
 
 
 def test_to_choose_by_the_goal_there_must_be_one(tiny_model):
