@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.agents.presets import MONTE_CARLO_GUIDANCE, POLICY, RETURN, RETURN_MONTE_CARLO, config_for, suit_task
+from dfplan.agents.presets import (
+    MONTE_CARLO_GUIDANCE,
+    POLICY,
+    RETURN,
+    RETURN_HORIZON,
+    RETURN_MONTE_CARLO,
+    config_for,
+    suit_task,
+)
 from dfplan.agents.random_agent import RandomAgent
 from dfplan.benchmarks.evaluation.conditions import Conditions
 from dfplan.benchmarks.evaluation.environments import find_world
@@ -34,8 +42,8 @@ GOAL_AGENTS = {
 }
 RETURN_AGENTS = {
     "policy": POLICY,
-    "planner, 1 plan, no guide": RETURN | {"guide": None, "candidates": 1},
-    "planner, best of 16, no guide": RETURN | {"guide": None, "candidates": 16},
+    "planner, 1 plan, no guide": RETURN | {"guide": None, "candidates": 1, "horizon": RETURN_HORIZON},
+    "planner, best of 16, no guide": RETURN | {"guide": None, "candidates": 16, "horizon": RETURN_HORIZON},
     "planner, rewards of 8 steps, no value": RETURN
     | {"guide": predicted_return(), "selection": lambda plan: plan.rewards.sum(axis=1), "horizon": 8},
     "planner-mcg": MONTE_CARLO_GUIDANCE,
