@@ -133,8 +133,10 @@ def make_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
 
 def check_plannable(recording: Recording, task: Task) -> None:
     """Raise ``InputError`` if a task has no goal and the recording says of nothing that it is better than another."""
+    if task.goal:
+        return
     lowest, highest = find_return_bounds(recording, task)
-    if not task.goal and lowest == highest:
+    if lowest == highest:
         raise InputError(
             f"there is nothing to plan for: all rewards in {recording.source} are {recording.rewards[0]:g}, no end is "
             "worse than another, and the task has no goal; name the observation channels of a goal, such as "

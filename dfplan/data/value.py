@@ -170,18 +170,24 @@ def find_return_bounds(recording: Recording, task: Task) -> tuple[float, float]:
     A return cannot exceed that of the highest reward forever, or that of a last step if it is higher. A reward for
     reaching the end is paid once, so it does not count as one that could be had forever.
     """
-    _, rewards, _, goes_on = (column.numpy() for column in _take_steps(recording, task))
+    _, rewards, goes_on = _take_rewards(recording, task)
     returns = rewards / (1 - DISCOUNT * goes_on)
     return float(returns.min()), float(returns.max())
 
 
 def _take_steps(recording: Recording, task: Task) -> tuple[Tensor, ...]:
     """Return each recorded step: the observation before, its reward, the observation after, whether it goes on."""
+    row, rewards, goes_on = _take_rewards(recording, task)
+    columns = (recording.observations[row], rewards, recording.observations[row + 1], goes_on)
+    now, reward, then, onward = (torch.from_numpy(column).float() for column in columns)
+    return now, reward, then, onward
+
+
+def _take_rewards(recording: Recording, task: Task) -> tuple[np.ndarray, ...]:
+    """Return the row, the reward of each recorded step, and whether it goes on; the latter two as float32."""
     row = np.flatnonzero(~recording.is_last)
-    of_reward = row + 1 if task.reward_of == "state" else row
-    columns = (recording.observations[row], recording.rewards[of_reward], recording.observations[row + 1])
-    now, rewards, then = (torch.from_numpy(np.ascontiguousarray(column)).float() for column in columns)
-    return now, rewards, then, torch.from_numpy(~recording.is_absorbing[row + 1]).float()
+    rewards = recording.rewards[row + 1 if task.reward_of == "state" else row]
+    return row, rewards.astype(np.float32), (~recording.is_absorbing[row + 1]).astype(np.float32)
 
 
 def _share_forever(rewards: Float[Tensor, " step"], lowest: float, highest: float) -> float:

@@ -255,8 +255,10 @@ def _fit_value(recording: Recording, recipe: Recipe, show_progress: bool) -> Val
     Random numbers of its own leave the weights of the network as they are.
     """
     task = recipe.model.task
+    if task.goal:
+        return None
     lowest, highest = find_return_bounds(recording, task)
-    if task.goal or lowest == highest:
+    if lowest == highest:
         return None
     return fit_value(recording, task, recipe.training.seed, show_progress)
 
