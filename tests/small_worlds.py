@@ -11,9 +11,9 @@ class Line(gym.Env):
     The reward is the position. With ``success`` the last step reports one; ``goal`` is reported by infos.
     """
 
-    def __init__(self, shortest=3, longest=9, key="success", goal=None, high=2.0):
+    def __init__(self, shortest=3, longest=9, key="success", goal=None, low=-1.0, high=2.0):
         self.observation_space = Box(-np.inf, np.inf, (3,), np.float64)
-        self.action_space = Box(-1.0, high, (1,), np.float32)
+        self.action_space = Box(low, high, (1,), np.float32)
         self.shortest, self.longest, self.key, self.goal = shortest, longest, key, goal
 
     def reset(self, *, seed=None, options=None):

@@ -23,6 +23,9 @@ def rows(**columns):
     return {key: column for key, column in (table | columns).items() if column is not None}
 
 
+EPISODE = {"actions": np.zeros((2, 1)), "observations": np.zeros((2, 2))}
+
+
 def same(one, other):
     names = ("observations", "actions", "rewards", "is_last", "is_absorbing", "is_final", "goals")
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names if name != "goals") and (
@@ -63,7 +66,11 @@ def test_the_end_of_the_data_ends_an_episode_and_one_kind_of_end_suffices():
         ({"actions": np.zeros((4, 1))}, r"actions of the recording must have the shape \(5, channels\), not \(4, 1\)"),
         ({"actions": np.zeros(5)}, r"must have the shape \(5, channels\)"),
         ({"rewards": np.zeros((5, 2))}, r"rewards of the recording must have the shape \(5,\)"),
-        ({"observations": np.full((5, 2), np.nan)}, "10 values that are NaN or infinite"),
+        ({"observations": np.full((5, 2), np.nan)}, "10 values that are NaN, infinite, or too large"),
+        ({"observations": np.full((5, 2), 1e300)}, "10 values that are NaN, infinite, or too large for float32"),
+        ({"observations": 3.0}, r"observations of the recording must have the shape \(1, channels\), not \(\)"),
+        ({"observations": np.zeros((5, 0))}, r"must have the shape \(5, channels\), not \(5, 0\)"),
+        ({"terminated": np.zeros(5)}, "has the column terminals twice"),
         ({"observations": np.array([["a"] * 2] * 5)}, "must hold numbers"),
         ({"observations": [[1.0], [1.0, 2.0]]}, "rows have different lengths"),
         ({"next_observations": np.zeros((5, 3))}, "must have the shape of observations"),
@@ -90,11 +97,11 @@ def test_a_recording_of_another_world_is_refused():
 
 def test_episodes_that_seem_to_be_joined_are_reported():
     joined = Recording.from_rows(rows(terminals=None))
-    with pytest.warns(UserWarning, match="looks like 1 episode, the longest of 5 steps: are the ends of the episodes"):
+    with pytest.warns(UserWarning, match="has 1 episode, the longest of 5 steps: are the ends of the episodes"):
         joined.check(TASK)
     many = 10_001
     endless = {"observations": np.zeros((many, 2)), "actions": np.zeros((many, 1)), "timeouts": np.zeros(many)}
-    with pytest.warns(UserWarning, match="looks like 1 episode, the longest of 10,001 steps"):
+    with pytest.warns(UserWarning, match="has 1 episode, the longest of 10,001 steps"):
         Recording.from_rows(endless).check(Task(2, 1))
 
 
@@ -114,6 +121,43 @@ def test_a_list_of_episodes_is_the_recording_of_its_rows():
     assert same(Recording.load(short), Recording.load(rows()))
 
 
+@pytest.mark.filterwarnings("ignore:columns of the recording")
+def test_names_of_columns_may_be_anything():
+    with pytest.raises(InputError, match="has no observations; it has 3, actions, rewards"):
+        Recording.from_rows(rows(observations=None) | {3: np.zeros(5)})
+
+
+def test_the_names_of_gymnasium_mean_the_same():
+    table = rows()
+    named = {"terminations": table.pop("terminals"), "truncations": table.pop("timeouts")}
+    assert same(Recording.load(table | named), Recording.load(rows()))
+    ended = Recording.load([EPISODE | {"terminations": [False, True]}])
+    assert ended.is_absorbing.any() and same(ended, Recording.load([EPISODE | {"terminated": True}]))
+    after = Recording.load([EPISODE | {"next_observations": np.ones((2, 2))}])
+    assert after.observations.tolist() == [[0, 0], [0, 0], [1, 1]] and after.is_final[-1]
+
+
+@pytest.mark.parametrize("source", [rows(reward=np.zeros(5)), [EPISODE | {"reward": np.zeros(2)}]])
+def test_columns_with_unknown_names_are_reported(source):
+    with pytest.warns(UserWarning, match="columns of the recording are not used: reward; known are observations"):
+        Recording.load(source)
+    known = {"infos/other": np.zeros(5), "qpos": np.zeros((5, 2))}
+    Recording.load(rows(**known))
+
+
+def test_a_recording_without_a_whole_step_is_refused():
+    lonely = Recording.from_rows(rows(terminals=None, timeouts=np.ones(5)))
+    with pytest.raises(InputError, match="holds no step with the observation after it"):
+        lonely.check(TASK)
+
+
+def test_only_a_ball_in_a_plane_has_true_states():
+    infos = {"infos/goal": np.zeros((5, 1)), "infos/qpos": np.ones((5, 1)), "infos/qvel": np.ones((5, 1))}
+    assert Recording.from_rows(rows(terminals=None, **infos)).states.tolist() == [[1, 1]] * 5
+    ant = infos | {"infos/qpos": np.ones((5, 2)), "observations": np.ones((5, 3))}
+    assert Recording.from_rows(rows(**ant)).states is None
+
+
 def test_the_goals_of_goal_environments_are_kept():
     observations = {"observation": np.zeros((3, 2)), "desired_goal": np.ones((3, 1))}
     recording = Recording.from_episodes([{"observations": observations, "actions": np.zeros((2, 1))}])
@@ -128,9 +172,19 @@ def test_the_goals_of_goal_environments_are_kept():
         ([np.zeros(3)], "episode 0 must be a dictionary"),
         ([{"actions": np.zeros((2, 1))}], "episode 0 has no observations or no actions; it has actions"),
         ([{"actions": np.zeros((2, 1)), "observations": np.zeros((5, 2))}], "needs 2 or 3 observations"),
+        ([EPISODE | {"terminated": [True, False]}], "terminals of .*, episode 0 mark an end before the last step"),
+        ([EPISODE | {"truncations": [True, False, False]}], "one truth value, or one for each of 2 steps"),
+        ([EPISODE | {"observations": {"observation": np.zeros((2, 2)), 3: 1, "desired_goal": 1}}], "goals of .* shape"),
+        (
+            [
+                EPISODE | {"observations": {"observation": np.zeros((2, 2)), "desired_goal": np.zeros((2, size))}}
+                for size in (1, 2)
+            ],
+            "observations, actions and goals of the same sizes",
+        ),
         (
             [{"actions": np.zeros((2, size)), "observations": np.zeros((2, 2))} for size in (1, 2)],
-            "all episodes must have observations and actions of the same sizes",
+            "all episodes must have observations, actions and goals of the same sizes",
         ),
     ],
 )
@@ -159,3 +213,10 @@ def test_a_saved_recording_is_read_as_it_was(tmp_path, after):
     recording = Recording.from_rows(rows(next_observations=after, **{"infos/goal": np.ones((5, 1))}))
     recording.save(tmp_path / "rows.hdf5")
     assert same(Recording.load(tmp_path / "rows.hdf5"), recording)
+
+
+def test_last_observations_that_cannot_be_saved_are_reported(tmp_path):
+    known = EPISODE | {"observations": np.zeros((3, 2))}
+    with pytest.warns(UserWarning, match="not saved, because those of 1 of 2 episodes are unknown"):
+        Recording.load([known, EPISODE]).save(tmp_path / "rows.hdf5")
+    assert Recording.load(tmp_path / "rows.hdf5").num_steps == 4

@@ -1,8 +1,10 @@
 """Files of recordings: D4RL's HDF5, OGBench's and D4RL's npz, Minari's data sets."""
 
 import os
+import warnings
 from pathlib import Path
 
+import gymnasium as gym
 import h5py
 import numpy as np
 import pytest
@@ -24,7 +26,9 @@ def test_standard_keys_of_d4rl_suffice_and_others_are_ignored(tmp_path):
     with h5py.File(tmp_path / "rows.hdf5", "w") as file:
         for key, column in (TABLE | {"metadata/algorithm": np.zeros(3)}).items():
             file[key] = column
-    recording = Recording.load(tmp_path / "rows.hdf5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recording = Recording.load(tmp_path / "rows.hdf5")
     assert recording.num_episodes == 2 and recording.is_absorbing.sum() == 1 and recording.num_steps == 4
 
 
@@ -64,6 +68,16 @@ def test_an_hdf5_file_without_any_column_says_what_it_has(tmp_path):
         Recording.load(tmp_path / "other.hdf5")
 
 
+def test_other_names_in_an_hdf5_file_are_understood_or_reported(tmp_path):
+    named = {"terminated": TABLE["terminals"], "truncated": TABLE["timeouts"], "reward": TABLE["rewards"]}
+    with h5py.File(tmp_path / "rows.hdf5", "w") as file:
+        for key, column in ({key: TABLE[key] for key in ("observations", "actions")} | named).items():
+            file[key] = column
+    with pytest.warns(UserWarning, match=r"columns of .*rows\.hdf5 are not used: reward; known are"):
+        recording = Recording.load(tmp_path / "rows.hdf5")
+    assert recording.is_absorbing.sum() == 1 and recording.num_episodes == 2
+
+
 @pytest.fixture
 def minari_store(tmp_path, monkeypatch):
     pytest.importorskip("minari")
@@ -81,6 +95,28 @@ def test_a_recording_goes_through_minari_by_its_id_and_by_its_folder(minari_stor
             np.testing.assert_array_equal(getattr(found, name), getattr(recording, name))
     with pytest.raises(InputError, match="Minari cannot write pendulum/test-v0"):
         recording.save_minari("pendulum/test-v0", "Pendulum-v1")
+
+
+@pytest.fixture
+def goal_line():
+    """The id of a goal environment."""
+    gym.register("GoalLine-v0", "small_worlds:GoalLine", max_episode_steps=5)
+    yield "GoalLine-v0"
+    del gym.registry["GoalLine-v0"]
+
+
+def test_what_is_achieved_in_minari_are_the_goal_channels_of_the_observations(minari_store, goal_line):
+    observations = {"observation": np.arange(6.0).reshape(3, 2), "desired_goal": np.full((3, 2), 9.0)}
+    episode = {"observations": observations, "actions": np.zeros((2, 2)), "terminated": False}
+    minari = pytest.importorskip("minari")
+    recording = Recording.load([episode])
+    recording.save_minari("line/test-v0", goal_line)
+    (found,) = minari.load_dataset("line/test-v0").iterate_episodes()
+    np.testing.assert_array_equal(found.observations["achieved_goal"], observations["observation"])
+    np.testing.assert_array_equal(found.observations["desired_goal"], observations["desired_goal"])
+    np.testing.assert_array_equal(Recording.load("line/test-v0").goals, recording.goals)
+    with pytest.raises(InputError, match="has goals, but no goals were recorded"):
+        Recording.load([episode | {"observations": np.zeros((3, 2))}]).save_minari("line/other-v0", goal_line)
 
 
 def test_a_name_that_is_neither_file_nor_minari_id_is_answered_in_a_sentence(minari_store):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dfplan.data.columns import Table, check_columns, read_episode
+from dfplan.data.columns import EPISODE, Table, check_columns, read_episode, warn_of_unused
 from dfplan.data.recording_files import read_file, write_hdf5, write_minari
 from dfplan.ground.errors import InputError
 from dfplan.task import Task
@@ -114,10 +114,12 @@ class Recording:
         if not isinstance(episodes, list | tuple) or not episodes:
             raise InputError(f"{source} has no episodes: give a list of dictionaries, one for each episode.")
         names = [f"{source}, episode {number}" for number in range(len(episodes))]
+        keys = {key: None for episode in episodes if isinstance(episode, Mapping) for key in episode}
+        warn_of_unused(keys, source, EPISODE)
         parts = [cls.from_rows(read_episode(*named), named[1]) for named in zip(episodes, names, strict=True)]
-        widths = {(part.observations.shape[1], part.actions.shape[1], part.goals is None) for part in parts}
+        widths = {(part.observations.shape[1:], part.actions.shape[1:], np.shape(part.goals)[1:]) for part in parts}
         if len(widths) > 1:
-            raise InputError(f"{source}: all episodes must have observations and actions of the same sizes, and goals.")
+            raise InputError(f"{source}: all episodes must have observations, actions and goals of the same sizes.")
         joined: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].columns
         }
@@ -192,6 +194,8 @@ class Recording:
             found = getattr(self, f"{name}s").shape[1]
             if found != width:
                 raise InputError(f"{self.source} has {found} {name} channels, but the environment has {width}.")
+        if self.is_last.all():
+            raise InputError(f"{self.source} holds no step with the observation after it, so nothing can be learned.")
         low, high = task.bounds
         actions, slack = self.actions[~self.is_final], ROUNDING * (high - low)
         outside = ((actions < low - slack) | (actions > high + slack)).any(axis=1)
@@ -208,13 +212,15 @@ class Recording:
             too_long = longest > task.max_episode_steps
         if too_long:
             warnings.warn(
-                f"{self.source} looks like {self.num_episodes} episode{'s' * (self.num_episodes > 1)}, the longest of "
+                f"{self.source} has {self.num_episodes} episode{'s' * (self.num_episodes > 1)}, the longest of "
                 f"{longest:,} steps: are the ends of the episodes marked (terminals, timeouts)?",
                 stacklevel=2,
             )
 
     def save(self, path: str | Path) -> None:
         """Write the recording to an HDF5 file in D4RL's format, completely or not at all.
+
+        The format has the last observations of all episodes or of none, so a warning says if some are lost.
 
         Raises:
             InputError: if the file cannot be written.
@@ -225,26 +231,23 @@ class Recording:
         """Write the recording into Minari's local store, and return Minari's data set.
 
         Episodes whose last observation is unknown lose their last step, because an episode of Minari has one
-        observation more than steps.
+        observation more than steps. In a goal environment the achieved goals are the goal channels of the observations.
 
         Args:
             dataset_id: for instance ``pendulum/mixed-v0``.
             env_id: Gymnasium id of the recording's world.
 
         Raises:
-            InputError: if minari is not installed or refuses the data set.
+            InputError: if minari is not installed or refuses the data set, or the environment cannot be used.
         """
         episodes = []
         for rows in np.split(np.arange(self.num_rows), np.flatnonzero(self.is_last)[:-1] + 1):
             if len(rows) < 2:
                 continue
             is_cut = np.arange(len(rows) - 1) == len(rows) - 2
-            observations: Any = self.observations[rows]
-            if self.goals is not None:
-                goals = self.goals[rows]
-                observations = {"observation": observations, "desired_goal": goals, "achieved_goal": goals}
-            episode = {"observations": observations, "actions": self.actions[rows[:-1]]}
+            episode = {"observations": self.observations[rows], "actions": self.actions[rows[:-1]]}
             episode |= {"rewards": self.rewards[rows[:-1]], "terminals": is_cut & self.is_absorbing[rows[-1]]}
+            episode |= {} if self.goals is None else {"goals": self.goals[rows]}
             episodes.append(episode | {"timeouts": is_cut & ~episode["terminals"]})
         return write_minari(dataset_id, env_id, episodes)
 
@@ -255,8 +258,15 @@ class Recording:
         is_last, ended = (self.is_last | follows)[step], np.append(self.is_absorbing[1:], False)[step]
         columns = {"observations": self.observations[step], "actions": self.actions[step]}
         columns |= {"rewards": self.rewards[step], "terminals": ended, "timeouts": is_last & ~ended}
-        if follows[step][is_last].all():
+        is_known = follows[step][is_last]
+        if is_known.all():
             columns["next_observations"] = np.roll(self.observations, -1, axis=0)[step]
+        elif (is_known & ~ended[is_last]).any():
+            warnings.warn(
+                f"the observations after the last steps are not saved, because those of {(~is_known).sum()} of "
+                f"{len(is_known)} episodes are unknown.",
+                stacklevel=3,
+            )
         if self.goals is not None:
             columns["infos/goal"] = self.goals[step]
         if self.states is not None:
@@ -306,5 +316,6 @@ def _find_states(table: Mapping[str, np.ndarray]) -> Float[np.ndarray, "row obse
     parts = [table.get(key) for key in ("infos/goal", "infos/qpos", "infos/qvel")]
     if any(part is None for part in parts):
         return None
-    states = np.concatenate([part for part in parts[1:] if part is not None], axis=1)
-    return states if states.shape == table["observations"].shape else None
+    position, velocity = (part for part in parts[1:] if part is not None)
+    is_ball = position.shape == velocity.shape and 2 * position.shape[1] == table["observations"].shape[1]
+    return np.concatenate([position, velocity], axis=1) if is_ball else None

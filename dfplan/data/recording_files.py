@@ -9,9 +9,10 @@ import gymnasium
 import h5py
 import numpy as np
 
-from dfplan.data.columns import FLAT, WIDE, Table
+from dfplan.data.columns import FLAT, OTHER_NAMES, WIDE, Table, warn_of_unused
 from dfplan.ground.errors import InputError
 from dfplan.ground.files import write_file
+from dfplan.task import read_task
 
 MINARI = "minari:"  # prefix of a Minari id, for instance minari:D4RL/pointmaze/medium-v2
 INSTALL_MINARI = "pip install 'dfplan[minari]'"
@@ -56,7 +57,7 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -
     Args:
         dataset_id: for instance ``pendulum/mixed-v0``.
         env_id: Gymnasium id of the episodes' world.
-        episodes: the columns of each episode, with one observation more than steps.
+        episodes: the columns of each episode, with one observation more than steps; ``goals`` has as many.
 
     Raises:
         InputError: if minari is not installed or refuses the data set.
@@ -66,30 +67,60 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -
         from minari.data_collector import EpisodeBuffer
     except ImportError as error:
         raise InputError(f"minari is needed to write its data sets: {INSTALL_MINARI}.") from error
-    buffers = [
-        EpisodeBuffer(
-            id=number,
-            observations=episode["observations"],
-            actions=episode["actions"],
-            rewards=episode["rewards"].tolist(),
-            terminations=episode["terminals"].tolist(),
-            truncations=episode["timeouts"].tolist(),
-        )
-        for number, episode in enumerate(episodes)
-    ]
     try:
         with closing(gymnasium.make(env_id)) as env:  # it imports the module in an id such as module:Env-v0
+            goal = _find_goal_channels(env)
+            buffers = [
+                EpisodeBuffer(
+                    id=number,
+                    observations=_nest_observations(episode, goal),
+                    actions=episode["actions"],
+                    rewards=episode["rewards"].tolist(),
+                    terminations=episode["terminals"].tolist(),
+                    truncations=episode["timeouts"].tolist(),
+                )
+                for number, episode in enumerate(episodes)
+            ]
             return minari.create_dataset_from_buffers(dataset_id, buffers, env=env.spec)
+    except InputError:
+        raise
     except Exception as error:  # Minari has no common class for ids that exist and environments that do not
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"Minari cannot write {dataset_id}: {reason}.") from error
 
 
+def _find_goal_channels(env: gymnasium.Env) -> list[int] | None:
+    """Return the goal channels of a goal environment; None if observations are no dictionaries."""
+    if not isinstance(env.observation_space, gymnasium.spaces.Dict):
+        return None
+    return list(read_task(env).goal)
+
+
+def _nest_observations(episode: dict[str, Any], goal: list[int] | None) -> Any:
+    """Return the observations of an episode as its environment gives them.
+
+    Raises:
+        InputError: if the environment has goals, but the episode has none.
+    """
+    observations = episode["observations"]
+    if goal is None:
+        return observations
+    if not goal:
+        return {"observation": observations}
+    if "goals" not in episode:
+        raise InputError("the environment has goals, but no goals were recorded; a data set of Minari needs them.")
+    return {"observation": observations, "desired_goal": episode["goals"], "achieved_goal": observations[:, goal]}
+
+
 def _read_hdf5(path: Path) -> Table:
     try:
         with h5py.File(path, "r") as file:
-            keys = [key for key in (*WIDE, *FLAT) if isinstance(file.get(key), h5py.Dataset)]
-            return {key: np.asarray(file[key]) for key in keys} or dict.fromkeys(file, np.zeros(0))
+            known = (*WIDE, *FLAT, *OTHER_NAMES)
+            table = {key: np.asarray(file[key]) for key in known if isinstance(file.get(key), h5py.Dataset)}
+            if not table:
+                return dict.fromkeys(file, np.zeros(0))  # for the message about what is missing
+            warn_of_unused(file, str(path))
+            return table
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be read as HDF5; it may be truncated or another kind of file.") from error
 
