@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -6,11 +8,12 @@ from gymnasium.wrappers import TimeLimit
 from small_worlds import GoalLine, Line
 
 import dfplan  # noqa: F401 (registers the mazes)
-from dfplan.benchmarks.evaluation.environments import find_env_id, find_maze, find_world, make_env
+from dfplan.benchmarks.evaluation.environments import find_env_id, find_maze, find_world, make_env, read_task_by_id
 from dfplan.envs.layouts import LAYOUTS
 from dfplan.envs.point_maze_vector import PointMazeVectorEnv
 from dfplan.envs.scores import REFERENCE_SCORES
 from dfplan.ground.errors import InputError
+from dfplan.task import Task
 
 
 @pytest.fixture
@@ -104,6 +107,19 @@ def test_an_environment_and_a_vector_environment_stay_open():
     assert not closed
 
 
+def test_a_function_that_returns_the_same_environment_twice_is_refused():
+    env = Line()
+    with find_world(lambda: env).open(1) as opened:
+        assert opened.num_envs == 1
+    with pytest.raises(InputError, match="must return a new one at every call"), find_world(lambda: env).open(2):
+        pass
+
+
+def test_the_task_of_an_environment_is_read_by_its_id(line):
+    task = Task(3, 1, (-1.0,), (2.0,), max_episode_steps=20)
+    assert read_task_by_id(line) == task and read_task_by_id(line, goal=(1,)) == replace(task, goal=(1,))
+
+
 def test_a_world_without_an_id_has_the_name_of_its_class():
     assert find_world(GoalLine).name == "GoalLine" == find_world(lambda: TimeLimit(GoalLine(), 3)).name
 
@@ -114,7 +130,6 @@ def test_a_world_without_an_id_has_the_name_of_its_class():
         (3, "not 3"),
         (lambda: 3, "must return a gymnasium.Env, not 3"),
         ("CartPole-v1", "Discrete"),
-        (lambda: Line(high=np.inf), "finite bounds"),
     ],
 )
 def test_what_is_no_usable_environment_is_one_sentence(env, word):
@@ -131,6 +146,6 @@ def test_impossible_options_are_one_sentence(options, word):
         find_world(Line, **options)
 
 
-def test_a_vector_environment_cannot_be_turned():
-    with pytest.raises(InputError, match="cannot be turned"):
+def test_a_vector_environment_keeps_its_coordinates():
+    with pytest.raises(InputError, match="coordinates of a vector environment cannot be changed"):
         find_world(SyncVectorEnv([Line]), coordinates="d4rl")

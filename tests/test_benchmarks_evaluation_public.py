@@ -50,6 +50,22 @@ def test_what_happens_after_the_end_of_an_episode_is_nan():
     assert uneven.paths is None and uneven.goals is None
 
 
+def test_an_agent_for_another_task_is_refused():
+    agent = SeededAgent()
+    agent.task = Task(4, 1, action_high=(2.0,))
+    with pytest.raises(InputError, match=r"the agent has .* of sizes \(4, 1\), but Line has \(3, 1\)"):
+        evaluate(agent, Line, episodes=2)
+
+
+def test_the_task_of_an_agent_bounds_actions_and_episodes_where_the_environment_does_not():
+    agent = SeededAgent(2)
+    agent.task = Task(2, 2, max_episode_steps=5)
+    assert evaluate(agent, GoalLine, episodes=2).scores["length"].tolist() == [5, 5]
+    agent = SeededAgent()
+    agent.task = Task(3, 1)
+    assert evaluate(agent, lambda: Line(high=np.inf, low=-np.inf), episodes=2).scores["return"].shape == (2,)
+
+
 def test_an_agent_needs_only_reset_and_act():
     class Minimal:
         def reset(self):

@@ -110,17 +110,13 @@ def test_the_goal_is_the_desired_goal_of_a_dictionary():
 
 
 def test_the_goal_of_infos_may_be_a_whole_observation():
-    agent = SeededAgent()
-    agent.task = Task(3, 1, goal=(2, 0))
-    found = find_goals(agent, np.zeros((1, 3)), {"goal": np.array([[1.0, 2.0, 3.0]])})
+    found = find_goals(np.zeros((1, 3)), {"goal": np.array([[1.0, 2.0, 3.0]])}, Task(3, 1, goal=(2, 0)))
     np.testing.assert_array_equal(found, [[3.0, 1.0]])
 
 
 def test_an_agent_without_goals_gets_none():
-    agent = SeededAgent()
-    agent.task = Task(3, 1)
-    assert find_goals(agent, np.zeros((1, 3)), {"goal": np.ones((1, 3))}) is None
-    assert find_goals(SeededAgent(), np.zeros((1, 3)), {}) is None
+    assert find_goals(np.zeros((1, 3)), {"goal": np.ones((1, 3))}, Task(3, 1)) is None
+    assert find_goals(np.zeros((1, 3)), {}, None) is None
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,12 @@ from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.observations import check_array
 from dfplan.agents.seeds import Seeds, assign_seeds, copy_seeds
 from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED
-from dfplan.benchmarks.evaluation.environments import World, find_maze, find_world
+from dfplan.benchmarks.evaluation.environments import World, find_maze, find_world, read_task_by_id
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner
 from dfplan.envs.demonstrator import POSITION_GAIN, VELOCITY_GAIN, WaypointController
 from dfplan.envs.layouts import LAYOUTS, parse_maze_name
 from dfplan.ground.command_line import CommandParser, natural_number
 from dfplan.ground.errors import InputError, choose
-from dfplan.task import Task
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,8 @@ def _load_planner(options: ContenderOptions, own: str | None = None, level_sampl
     settings = getattr(presets, own) if own else choose("preset", options.preset, presets.PRESETS)
     checkpoint = options.checkpoint or _find_shipped(options.env_id, level_sampler)
     task = DFPlanner.load(checkpoint, device=options.device).task
-    check_task(task, checkpoint, _find_world(options))
+    world = _find_world(options)
+    world.spaces.check(task, f"the checkpoint {checkpoint}", world.name)
     settings = presets.suit_task(settings, task)
     if options.controller:
         settings = settings | {"controller": options.controller}
@@ -220,8 +220,8 @@ def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:
 
     if find_maze(env_id) is None:
         raise InputError(
-            f"no checkpoint ships for {env_id}; train one with `dfplan-train {env_id} --output FOLDER` and name it "
-            "with --checkpoint FOLDER."
+            f"no checkpoint ships for {env_id}; train one with `dfplan-train {env_id} --dataset FILE --output FOLDER` "
+            "and name it with --checkpoint FOLDER."
         )
     maze = f"maze2d-{parse_maze_name(env_id)}"
     if level_sampler is None:
@@ -234,30 +234,6 @@ def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:
             f"benchmarks/checkpoints has it, or train one with `dfplan-train {maze} --level-sampler {level_sampler} "
             "--output FOLDER` and name it with --checkpoint FOLDER."
         ) from error
-
-
-def check_task(task: Task, checkpoint: str | Path, world: World) -> None:
-    """Raise ``InputError`` unless the task of a checkpoint has the sizes and the bounds of the environment's task."""
-    tells_goal = bool(task.goal and world.task.goal)  # an environment need not tell that it has goals
-    what = "observations, actions and goals" if tells_goal else "observations and actions"
-    given, expected = (_list_sizes(one, tells_goal) for one in (task, world.task))
-    if given != expected:
-        raise InputError(f"the checkpoint {checkpoint} has {what} of sizes {given}, but {world.name} has {expected}.")
-    if not np.allclose(task.bounds, world.task.bounds):
-        raise InputError(
-            f"the checkpoint {checkpoint} has actions from {_describe_bounds(task)}, but {world.name} has actions from "
-            f"{_describe_bounds(world.task)}."
-        )
-
-
-def _list_sizes(task: Task, with_goal: bool) -> tuple[int, ...]:
-    sizes = (task.observation_dim, task.action_dim)
-    return (*sizes, task.goal_dim) if with_goal else sizes
-
-
-def _describe_bounds(task: Task) -> str:
-    low, high = (bound.round(4).tolist() for bound in task.bounds)
-    return f"{low} to {high}"
 
 
 def _find_world(options: ContenderOptions) -> World:
@@ -275,7 +251,7 @@ def _make_random_agent(options: ContenderOptions) -> Agent:
     from dfplan.agents.random_agent import RandomAgent
 
     # A checkpoint may know more of the world than the environment tells, such as where positions are.
-    return RandomAgent(_find_world(options).task if options.checkpoint is None else _load_planner(options).task)
+    return RandomAgent(read_task_by_id(options.env_id) if options.checkpoint is None else _load_planner(options).task)
 
 
 CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {

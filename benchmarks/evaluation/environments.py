@@ -18,7 +18,7 @@ from dfplan.envs.d4rl_coordinates import D4RLCoordinates
 from dfplan.envs.layouts import Layout, parse_maze_name
 from dfplan.envs.reproducible import KeepScoreInfo, OwnRandomState
 from dfplan.ground.errors import InputError, choose
-from dfplan.task import Task, read_task
+from dfplan.task import Spaces, Task, find_own_task, read_spaces, read_task
 
 Maker = Callable[[], gym.Env]
 EnvLike = str | Maker | gym.Env | VectorEnv
@@ -32,24 +32,26 @@ class World:
 
     Attributes:
         name: Gymnasium's id, or the name of the class.
-        task: sizes, action bounds, and the meaning of channels.
+        spaces: sizes and action bounds.
         open: opens and closes a vector environment with a number of slots. One that a caller has made has its own
             number of slots and stays open.
+        own_task: what the environment says itself of its task; None if it says nothing.
         num_steps: length of the longest episode; None if it is not known.
         reference: returns with the normalized scores 0 and 100; None if there are none.
         layout: of a maze; None for other environments.
         options: for every ``reset`` of the environment.
-        is_given: whether a caller has made the vector environment, so that its number of slots is fixed.
+        is_made_by_caller: whether a caller has made the vector environment, so that its number of slots is fixed.
     """
 
     name: str
-    task: Task
+    spaces: Spaces
     open: Callable[[int], AbstractContextManager[VectorEnv]]
+    own_task: Task | None = None
     num_steps: int | None = None
     reference: tuple[float, float] | None = None
     layout: Layout | None = None
     options: dict[str, Any] | None = None
-    is_given: bool = False
+    is_made_by_caller: bool = False
 
 
 def find_env_id(name: str) -> str:
@@ -88,6 +90,16 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env:
         raise InputError(f"the environment {env_id} cannot be made: {reason}{advice}.") from error
 
 
+def read_task_by_id(env_id: str, **facts: Any) -> Task:
+    """Return the task of the environment with an id; ``facts`` replace what is read (``dfplan.task.read_task``).
+
+    Raises:
+        InputError: if there is no such environment, or its task cannot be read.
+    """
+    with closing(make_env(env_id)) as env:
+        return read_task(env, **facts)
+
+
 def find_world(
     env: Any, max_steps: int | None = None, coordinates: str = "own", options: dict[str, Any] | None = None
 ) -> World:
@@ -107,33 +119,33 @@ def find_world(
         raise InputError(f"an episode has at least 1 step, not {max_steps}.")
     if isinstance(env, VectorEnv):
         if coordinates != "own":
-            raise InputError("the coordinates of a vector environment cannot be turned; give an id, or a function.")
-        return _describe_given(env, max_steps, options)
+            raise InputError("the coordinates of a vector environment cannot be changed; give an id, or a function.")
+        return _find_given_world(env, max_steps, options)
     if isinstance(env, gym.Env):
         with_one_slot = _join([lambda: convert(env)])
         with_one_slot.closed = True  # its end must not close the caller's environment
-        return _describe_given(with_one_slot, max_steps, options)
+        return _find_given_world(with_one_slot, max_steps, options)
     if isinstance(env, str):
-        return _describe_made(lambda: convert(_make_by_id(env, max_steps)), max_steps, options, env)
+        return _find_made_world(lambda: convert(_make_by_id(env, max_steps)), max_steps, options, env)
     if callable(env):
-        return _describe_made(lambda: convert(_call(env)), max_steps, options)
+        return _find_made_world(lambda: convert(_call(env)), max_steps, options)
     raise InputError(f"an environment is an id, a function that returns one, or an environment, not {env!r}.")
 
 
-def _describe_given(env: VectorEnv, max_steps: int | None, options: dict[str, Any] | None) -> World:
+def _find_given_world(env: VectorEnv, max_steps: int | None, options: dict[str, Any] | None) -> World:
     """Return the world of a vector environment that the caller has made."""
-    facts = _read_facts(find_single(env), max_steps) | {"task": read_task(env)}
-    return World(open=lambda _: nullcontext(env), options=options, is_given=True, **facts)
+    facts = _read_facts(find_single(env), max_steps) | {"spaces": read_spaces(env)}
+    return World(open=lambda _: nullcontext(env), options=options, is_made_by_caller=True, **facts)
 
 
-def _describe_made(
+def _find_made_world(
     make: Maker, max_steps: int | None, options: dict[str, Any] | None, env_id: str | None = None
 ) -> World:
     """Return the world of environments that ``make`` makes; ``env_id`` may bring a vector environment of its own."""
     with closing(make()) as first:
         facts = _read_facts(first, max_steps)
-        is_turned = isinstance(first, D4RLCoordinates)
-        brings_own = env_id is not None and not is_turned and _brings_own_vector(env_id, first)
+        has_other_coordinates = isinstance(first, D4RLCoordinates)
+        brings_own = env_id is not None and not has_other_coordinates and _brings_own_vector(env_id, first)
     if env_id is not None and brings_own:
         return World(open=lambda slots: _open_own_vector(env_id, slots, max_steps), options=options, **facts)
     return World(open=lambda slots: closing(_join([make] * slots)), options=options, **facts)
@@ -161,9 +173,16 @@ def _make_by_id(env_id: str, max_steps: int | None) -> gym.Env:
 
 
 def _join(makers: Sequence[Maker]) -> SyncVectorEnv:
-    """Return a vector environment of single ones, each of which is reset when the caller asks for it."""
+    """Return a vector environment of single ones, each of which is reset when the caller asks for it.
+
+    Raises:
+        InputError: if two of them are the same.
+    """
     wrapped = [lambda make=make: KeepScoreInfo(OwnRandomState(make())) for make in makers]
-    return SyncVectorEnv(wrapped, autoreset_mode=AutoresetMode.DISABLED)
+    joined = SyncVectorEnv(wrapped, autoreset_mode=AutoresetMode.DISABLED)
+    if len({id(env.unwrapped) for env in joined.envs}) < len(makers):
+        raise InputError("a function that makes environments must return a new one at every call.")
+    return joined
 
 
 def _read_facts(env: Any, max_steps: int | None) -> dict[str, Any]:
@@ -175,7 +194,8 @@ def _read_facts(env: Any, max_steps: int | None) -> dict[str, Any]:
     layout = next((one.layout for one in (env, base) if isinstance(getattr(one, "layout", None), Layout)), None)
     return {
         "name": spec.id if spec else type(base).__name__,
-        "task": read_task(env),
+        "spaces": read_spaces(env),
+        "own_task": find_own_task(env),
         "num_steps": max_steps or own_steps,
         "reference": None if None in reference or is_cut else reference,
         "layout": layout,

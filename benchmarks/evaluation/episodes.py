@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -14,7 +15,7 @@ from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, Conditi
 from dfplan.benchmarks.evaluation.environments import World, find_world
 from dfplan.benchmarks.evaluation.episode_scores import score_episodes
 from dfplan.benchmarks.evaluation.estimates import Evaluation
-from dfplan.benchmarks.evaluation.protocols import Agent, Planner, PlanningAgent, act, reset_agent
+from dfplan.benchmarks.evaluation.protocols import Agent, Planner, PlanningAgent, act, find_task, reset_agent
 from dfplan.benchmarks.evaluation.slots import find_goals, run_episodes
 from dfplan.ground.processes import SINGLE_PROCESS, Processes
 
@@ -58,10 +59,10 @@ def evaluate(
         world: the environment, if it is not the one that ``conditions`` name.
 
     Raises:
-        InputError: if the environment cannot be used, an episode of unknown length does not end, or a reward or an
-            action is not finite.
+        InputError: if the environment cannot be used or does not fit the agent, an episode of unknown length does not
+            end, or a reward or an action is not finite.
     """
-    world = world or find_world_of(conditions)
+    world = _fit_world(agent, world or find_world_of(conditions))
     seeds = conditions.episode_seeds
     mine = seeds[processes.slice_of(len(seeds))]
     steps = None if world.num_steps is None else len(mine) * world.num_steps
@@ -97,7 +98,7 @@ def measure_latency(
     An ``act`` call that plans counts in both arrays. One call before the episode is not counted, because the first call
     also allocates memory and fills caches. The episode ends early once its ``act`` calls took ``LATENCY_SECONDS``.
     """
-    world = world or find_world_of(conditions)
+    world = _fit_world(agent, world or find_world_of(conditions))
     with world.open(1) as env:
         observations, _ = _begin_episode(agent, conditions, world, env)
         agent.act(observations)
@@ -106,7 +107,7 @@ def measure_latency(
         over = np.zeros(1, bool)
         while not over.any() and sum(act_seconds) < LATENCY_SECONDS:
             began = time.perf_counter()
-            actions = act(agent, observations, env.num_envs, world.task)
+            actions = act(agent, observations, env.num_envs, world.spaces.action_dim)
             act_seconds.append(time.perf_counter() - began)
             observations, _, terminated, truncated, _ = env.step(actions)
             over = terminated | truncated
@@ -118,10 +119,23 @@ def begin_first_episode(agent: Agent, conditions: Conditions) -> tuple[Any, Any]
 
     The goal is None in a world without goals.
     """
-    world = find_world_of(conditions)
+    world = _fit_world(agent, find_world_of(conditions))
     with world.open(1) as env:
         observations, goals = _begin_episode(agent, conditions, world, env)
     return observations, None if goals is None else goals[0]
+
+
+def _fit_world(agent: Agent, world: World) -> World:
+    """Return the world for an agent: where the length of episodes is not limited, the agent's task may limit it.
+
+    Raises:
+        InputError: if the agent was made for a task with other sizes or bounds.
+    """
+    task = find_task(agent)
+    if task is None:
+        return world
+    world.spaces.check(task, "the agent", world.name)
+    return replace(world, num_steps=world.num_steps or task.max_episode_steps)
 
 
 def _begin_episode(
@@ -131,7 +145,7 @@ def _begin_episode(
     env_seed, agent_seed = conditions.episode_seeds[0]
     seeds: Any = [env_seed]  # Gymnasium's annotation says one seed for all slots
     observations, infos = env.reset(seed=seeds, options=world.options)
-    goals = find_goals(agent, observations, infos)
+    goals = find_goals(observations, infos, find_task(agent))
     reset_agent(agent, goal=goals, seed=[agent_seed], num_steps=world.num_steps)
     return observations, goals
 

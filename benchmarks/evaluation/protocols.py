@@ -69,15 +69,15 @@ def find_task(agent: Agent) -> Task | None:
     return None
 
 
-def act(agent: Agent, observations: Any, batch: int, task: Task) -> Float[np.ndarray, "batch action"]:
+def act(agent: Agent, observations: Any, batch: int, action_dim: int) -> Float[np.ndarray, "batch action"]:
     """Return the agent's actions for a batch of observations.
 
     Raises:
         InputError: if they have another shape than the environment's actions, or are not finite.
     """
     actions = np.asarray(agent.act(observations))
-    if actions.shape != (batch, task.action_dim):
-        raise InputError(f"the agent's actions have the shape {actions.shape}, not {(batch, task.action_dim)}.")
+    if actions.shape != (batch, action_dim):
+        raise InputError(f"the agent's actions have the shape {actions.shape}, not {(batch, action_dim)}.")
     if not np.isfinite(actions).all():
         raise InputError("an action of the agent is not a finite number.")
     return actions

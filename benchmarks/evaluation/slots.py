@@ -78,11 +78,16 @@ def resets_single_slots(env: VectorEnv) -> bool:
     return env.metadata.get("autoreset_mode") == AutoresetMode.DISABLED
 
 
-def find_goals(agent: Agent, observations: Any, infos: Mapping[str, Any]) -> Float[np.ndarray, "slot goal"] | None:
-    """Return the goal in each slot: ``desired_goal`` of observations, or ``goal`` of infos; None without goals."""
+def find_goals(observations: Any, infos: Mapping[str, Any], task: Task | None) -> Float[np.ndarray, "slot goal"] | None:
+    """Return the goal in each slot: ``desired_goal`` of observations, or ``goal`` of infos; None without goals.
+
+    Args:
+        observations: of all slots.
+        infos: of all slots.
+        task: of the agent; None if it tells none.
+    """
     is_told = isinstance(observations, Mapping) and "desired_goal" in observations
     goals = observations["desired_goal"] if is_told else infos.get("goal")
-    task = find_task(agent)
     if goals is None or (task is not None and not task.goal):
         return None
     goals = np.array(goals, dtype=float)
@@ -101,7 +106,7 @@ def _run_in_slots(
     table = _Table(agent, world, env, seeds)
     observations = table.begin(np.ones(env.num_envs, bool))
     while table.running.any():
-        actions = act(agent, observations, env.num_envs, world.task)
+        actions = act(agent, observations, env.num_envs, world.spaces.action_dim)
         observations, rewards, terminated, truncated, infos = env.step(actions)
         advance(int(table.running.sum()))
         table.record(observations, rewards, infos)
@@ -125,7 +130,8 @@ class _Table:
         self.numbers = np.full(env.num_envs, -1)
         self.ages = np.zeros(env.num_envs, np.int64)
         self._waiting = iter(range(len(seeds)))
-        self._plane = find_plane(find_task(agent) or world.task)
+        self._task = find_task(agent) or world.own_task
+        self._plane = None if self._task is None else find_plane(self._task)
         self._starts: dict[int, tuple] = {}  # episode -> goal and position at its beginning
         self._spans: dict[int, tuple[int, int, int]] = {}  # episode -> slot, first step and last step in the logs
         self._positions: list[np.ndarray | None] = []  # of all slots after each step; the same for the others
@@ -150,7 +156,7 @@ class _Table:
         if not is_first and not renewed:
             return observations
         observations, infos = self._reset_env(slots if renewed else None)
-        goals, positions = find_goals(self.agent, observations, infos), self._find_positions(observations)
+        goals, positions = find_goals(observations, infos, find_task(self.agent)), self._find_positions(observations)
         begun = np.flatnonzero(slots & self.running)
         for slot in begun:
             self._starts[int(self.numbers[slot])] = _take(goals, slot), _take(positions, slot)
@@ -177,7 +183,7 @@ class _Table:
             successes = np.where(infos["_final_info"], final, successes)
         if positions is not None and "final_obs" in infos:
             for slot in np.flatnonzero(infos["_final_obs"]):
-                positions[slot] = _take_vector(_take_vector(infos["final_obs"])[slot])[self._plane]
+                positions[slot] = self._find_positions(_take_slot(infos["final_obs"], int(slot)))
         self._positions.append(positions)
         self._rewards.append(np.array(rewards, dtype=float))
         self._successes.append(successes)
@@ -194,7 +200,7 @@ class _Table:
         if self.ages[self.running].max(initial=0) >= MOST_STEPS:
             raise InputError(
                 f"an episode of {self.world.name} has not ended after {MOST_STEPS} steps, and the environment has no "
-                "limit of steps; give one with --max-steps, or max_steps=."
+                "limit of steps; give one with --max-steps, max_steps=, or max_episode_steps of the task."
             )
         return np.zeros(len(self.ages), bool)
 
@@ -233,21 +239,29 @@ class _Table:
         try:
             return self.env.reset(seed=seeds, options=options)
         except (TypeError, gym.error.Error) as error:
-            if not self.world.is_given:
+            if not self.world.is_made_by_caller:
                 raise
             advice = "its reset must take one seed for each slot; evaluate a function that makes single environments"
             raise InputError(f"{self.world.name} cannot seed its episodes: {advice}.") from error
 
-    def _find_positions(self, observations: Any) -> Float[np.ndarray, "slot 2"] | None:
-        """Return a copy of the positions in observations of all slots; None if they do not lie in a plane."""
-        if self._plane is None:
-            return None
-        return np.asarray(_take_vector(observations))[:, self._plane]
+    def _find_positions(self, observations: Any) -> Float[np.ndarray, "*slot 2"] | None:
+        """Return a copy of the positions in observations of all slots, or of one; None if they do not lie in a plane.
+
+        For an agent that tells no task, they are the achieved goals of a goal environment.
+        """
+        if self._plane is not None:
+            vectors = observations["observation"] if isinstance(observations, Mapping) else observations
+            return np.asarray(vectors)[..., self._plane]
+        achieved = observations.get("achieved_goal") if isinstance(observations, Mapping) else None
+        is_plane = self._task is None and np.shape(achieved)[-1:] == (2,)
+        return np.array(achieved) if is_plane else None
 
 
-def _take_vector(observation: Any) -> Any:
-    """Return the entry ``observation`` of a dictionary; anything else as it is."""
-    return observation["observation"] if isinstance(observation, Mapping) else observation
+def _take_slot(observations: Any, slot: int) -> Any:
+    """Return the observation of one slot, from a dictionary of arrays or an array of observations."""
+    if isinstance(observations, Mapping):
+        return {name: values[slot] for name, values in observations.items()}
+    return observations[slot]
 
 
 def _take(values: np.ndarray | None, slots: Any) -> Any:
