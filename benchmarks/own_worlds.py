@@ -20,13 +20,12 @@ from dfplan.agents.presets import (
 )
 from dfplan.agents.random_agent import RandomAgent
 from dfplan.benchmarks.evaluation.conditions import Conditions
-from dfplan.benchmarks.evaluation.environments import find_world
+from dfplan.benchmarks.evaluation.environments import read_task_by_id
 from dfplan.benchmarks.evaluation.episodes import evaluate
 from dfplan.benchmarks.evaluation.estimates import Evaluation, Row, estimate_scores, has_value
 from dfplan.benchmarks.reporting.ablation import TRAINING_SEEDS, Findings, Run, main
 from dfplan.benchmarks.reporting.charts import draw_bars
 from dfplan.benchmarks.small_models import train_small_model
-from dfplan.config import Recipe
 from dfplan.data.recording import Recording
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
@@ -151,20 +150,15 @@ def load_recording(world: OwnWorld) -> Recording:
     return Recording.load(Path(folder) / world.file)
 
 
-def make_world_recipe(world: OwnWorld, recording: Recording, settings: Settings) -> Recipe:
-    """Return the recipe of ``dfplan-train`` for a world; its seed is replaced by each training seed."""
-    task = replace(find_world(world.env_id).task, **world.facts)
-    recording.check(task)
-    recipe = choose_recipe(world.env_id, task, int(recording.lengths.max()))
-    steps = settings.steps or recipe.training.steps
-    return replace(recipe, training=replace(recipe.training, dataset=world.file, steps=steps))
-
-
 def _train(name: str, settings: Settings, run: Run) -> list[DiffusionForcing]:
     """Return one network of a world for each training seed."""
-    recording = load_recording(WORLDS[name])
-    recipe = make_world_recipe(WORLDS[name], recording, settings)
-    recipes = [replace(recipe, training=replace(recipe.training, seed=seed)) for seed in settings.training_seeds]
+    world = WORLDS[name]
+    recording = load_recording(world)
+    recipe = choose_recipe(world.env_id, read_task_by_id(world.env_id, **world.facts), recording)
+    changes = {"dataset": world.file, "steps": settings.steps or recipe.training.steps}
+    recipes = [
+        replace(recipe, training=replace(recipe.training, seed=seed, **changes)) for seed in settings.training_seeds
+    ]
     return [train_small_model(own, recording, run, f"{name}-seed{own.training.seed}") for own in recipes]
 
 

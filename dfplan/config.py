@@ -3,6 +3,7 @@
 A setting that names an entry of a table, such as ``backbone``, is checked where the table is read.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ class ModelConfig:
 
     Raises:
         ValueError: if a size is below 1, ``width`` is not a multiple of 2 * ``num_heads``, ``snr_scale`` is not above
-            0, or the RNN is configured with ``causal=False``.
+            0, ``fine_frequencies`` is below 0, or the RNN is configured with ``causal=False``.
     """
 
     task: Task = MAZE
@@ -53,7 +54,9 @@ class ModelConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.width % (2 * self.num_heads):
             raise ValueError(f"width={self.width} must be a multiple of 2 * num_heads={2 * self.num_heads}")
-        if self.snr_scale <= 0:
+        if self.fine_frequencies < 0:
+            raise ValueError(f"fine_frequencies must be at least 0, not {self.fine_frequencies}")
+        if not 0 < self.snr_scale < math.inf:
             raise ValueError(f"snr_scale must be positive, not {self.snr_scale}")
         if self.backbone == "rnn" and not self.causal:
             raise ValueError(f"backbone={self.backbone!r} is always causal; set causal=True, not {self.causal}.")
@@ -95,8 +98,8 @@ class TrainingConfig:
     """How a checkpoint is trained. ``seed`` determines data, initial weights, batches and noise.
 
     Raises:
-        ValueError: if a count is below 1, a share is outside [0, 1], a name is unknown, or settings contradict each
-            other.
+        ValueError: if a count is below 1, a share is outside [0, 1], a rate or a weight is negative or not finite, a
+            name is unknown, or settings contradict each other.
     """
 
     steps: int = 9_000
@@ -121,7 +124,7 @@ class TrainingConfig:
     masked_tail: float = 0.0  # share of windows whose tokens after a random one are masked (dfplan.model.levels)
     precision: str = "auto"  # float32, bfloat16 (autocast), or auto: the faster one on the machine of the first update
     demonstrations: str = "recorded"  # or "re-executed": the same paths driven faster, see dfplan.data.reexecution
-    dataset: str = "generate"  # or "d4rl", or the path of an HDF5 file
+    dataset: str = "generate"  # in D4RL's mazes; or "d4rl", or the name of the recording
     rows: int | None = 1_000_000  # None for all rows of the dataset
     seed: int = 0
 
@@ -138,8 +141,12 @@ class TrainingConfig:
                 "re-executed demonstrations end at rest at their goals; they need goal_on_the_way=0 and "
                 f"hold_goal=True, not {self.goal_on_the_way} and {self.hold_goal}."
             )
-        if not self.next_token_weight > 0:
-            raise ValueError(f"next_token_weight must be above 0, not {self.next_token_weight}")
+        for name in ("learning_rate", "gradient_clip", "next_token_weight"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
+        for name in ("final_learning_rate", "weight_decay", "warmup_steps", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, not {getattr(self, name)}")
         for name in (
             "goal_known",
             "goal_on_the_way",

@@ -4,7 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
+from dfplan.data.recording import Recording
+from dfplan.data.value import find_return_bounds
+from dfplan.ground.errors import InputError
 from dfplan.task import Task
+
+FEWEST_TOKENS = 4  # of the longest episode; tokens are shorter if episodes are
 
 # Value of dfplan-train's option --backbone -> the changes of a recipe's model. The RNN has about as many weights as the
 # transformers.
@@ -60,14 +65,33 @@ _WITHOUT_GOAL = ModelConfig(frame_stack=1, num_tokens=8, width=64, depth=3, snr_
 _RETURN_TRAINING = replace(_OWN_WORLD, steps=2_500, batch_size=128, goal_known=0.0, next_token_weight=1.0)
 
 
-def choose_recipe(env_id: str, task: Task, longest: int) -> Recipe:
-    """Return the recipe for a world that has none of its own.
+def choose_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
+    """Return the recipe for a recording of a world: that of a D4RL maze, or the one for any other world.
+
+    The episodes of a recording may be short; a plan is then at most as long as the longest one.
 
     Args:
         env_id: Gymnasium's id of the world, or another name.
         task: what the world is.
-        longest: steps of the longest recorded episode; plans are not longer.
+        recording: of this world.
+
+    Raises:
+        InputError: if the recording is not of this world, or there is nothing to plan for.
     """
+    recording.check(task)
+    if not task.goal and find_return_bounds(recording, task) is None:
+        raise InputError(
+            f"there is nothing to plan for: all rewards in {recording.source} are {recording.rewards[0]:g}, no end is "
+            "worse than another, and the task has no goal; name the observation channels of a goal, such as "
+            "goal=(0, 1) or --goal 0,1."
+        )
+    for recipe in RECIPES.values():
+        if recipe.env_id == env_id:
+            training = replace(recipe.training, dataset=recording.source, rows=None)
+            return replace(recipe, model=replace(recipe.model, task=task), training=training)
     model, training = (_WITH_GOAL, _GOAL_TRAINING) if task.goal else (_WITHOUT_GOAL, _RETURN_TRAINING)
-    num_tokens = min(model.num_tokens, max(1, longest // model.frame_stack))
-    return Recipe(env_id, replace(model, task=task, num_tokens=num_tokens), training)
+    longest = int(recording.lengths.max())
+    frame_stack = min(model.frame_stack, max(1, longest // FEWEST_TOKENS))
+    num_tokens = min(model.num_tokens, max(1, longest // frame_stack))
+    model = replace(model, task=task, frame_stack=frame_stack, num_tokens=num_tokens)
+    return Recipe(env_id, model, replace(training, dataset=recording.source))

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "dfplan.ground": [],
     "dfplan.task": ["dfplan.ground"],
     "dfplan.config": ["dfplan.ground", "dfplan.task"],
-    "dfplan.recipes": ["dfplan.ground", "dfplan.task", "dfplan.config"],
+    "dfplan.recipes": ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.data"],
     "dfplan.envs": ["dfplan.ground", "dfplan.task"],
     "dfplan.data": ["dfplan.ground", "dfplan.task", "dfplan.config"],
     "dfplan.model": ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.data"],

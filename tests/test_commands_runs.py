@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -11,15 +12,19 @@ from gymnasium import spaces
 import dfplan
 from dfplan.commands import train as command
 from dfplan.data import value
+from dfplan.envs.datasets import generate
 from dfplan.ground.errors import InputError
-from dfplan.task import Task
+from dfplan.recipes import choose_recipe
+from dfplan.task import MAZE, Task
 
 
 class Slope(gym.Env):
     """A point that is pushed along a line; the reward is its place, and below -1 it falls off."""
 
     observation_space = spaces.Box(-9, 9, (2,))
-    action_space = spaces.Box(-3, 3, (1,))
+
+    def __init__(self, high=3):
+        self.action_space = spaces.Box(-high, high, (1,))
 
     def reset(self, seed=None, options=None):
         super().reset(seed=seed)
@@ -124,12 +129,58 @@ def test_settings_of_all_parts_may_be_given(tmp_path):
         ({"env": "Pendulum-v1"}, "2 observation channels, but the environment has 3"),
         ({"horizon": 0}, "horizon must be at least 1"),
         ({"recording": record(reward=0.0).take(5)}, "nothing to plan for: all rewards in the recording are 0"),
+        ({"seed": 3, "training": {"seed": 5}}, "seed is given twice"),
+        ({"steps": 3, "training": {"steps": 5}}, "steps is given twice"),
+        ({"training": {"dataset": "other.hdf5"}}, "the data set is the recording"),
+        ({"training": {"rows": 100_000}}, "rows, not 100000"),
+        ({"goal": 0}, "task.goal must be a list of channel numbers, not 0"),
+        ({"task": Task(3, 1, (-3.0,), (3.0,))}, r"the given task has .* sizes \(3, 1\), but Slope-v0 has \(2, 1\)"),
+        ({"training": {"level_sampler": "mixed"}}, "did you mean mixture"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_answered_in_a_sentence(tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         dfplan.train(**({"recording": record(), "env": "Slope-v0", "output": tmp_path / "run"} | arguments))
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_rows_to_use_are_a_setting_of_the_training(tmp_path):
+    dfplan.train(record(), "Slope-v0", output=tmp_path, steps=1, device="cpu", training={"rows": 20})
+    state = dfplan.DFPlanner.load(tmp_path).model.codec
+    short = record().take(20)
+    np.testing.assert_allclose(state.mean[:2], short.observations.mean(axis=0), rtol=1e-5)
+
+
+def test_a_maze_has_its_own_recipe_and_the_facts_that_are_given(tmp_path, monkeypatch):
+    recording = dfplan.Recording.from_rows(generate("umaze", 3000, seed=0))
+    agent = dfplan.train(
+        recording, "maze2d-umaze", output=tmp_path, steps=1, device="cpu", reward_of="transition", horizon=20
+    )
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    assert recipe["env_id"] == "maze2d-umaze-v1" and recipe["training"]["demonstrations"] == "re-executed"
+    assert agent.task == replace(MAZE, reward_of="transition") and recipe["training"]["rows"] is None
+
+
+def test_tokens_are_shorter_where_episodes_are_short():
+    task = Task(2, 1, (-3.0,), (3.0,), goal=(0,))
+    model = choose_recipe("Slope-v0", task, record()).model
+    assert (model.frame_stack, model.num_tokens) == (3, 4), "the episodes have 12 steps"
+
+
+def test_a_run_is_resumed_in_its_own_world(tmp_path):
+    dfplan.train(record(), "Slope-v0", output=tmp_path, steps=1, device="cpu")
+    for arguments, message in (
+        ({"env": Slope}, "the run to resume is of Slope-v0, not of Slope"),
+        ({"env": "Pendulum-v1"}, "the given task has .* but Pendulum-v1 has"),
+        ({"env": "Slope-v0", "task": Task(2, 1)}, "the run to resume has another task"),
+        ({"env": "Slope-v0", "goal": (0,)}, "a resumed run keeps its settings"),
+    ):
+        with pytest.raises(InputError, match=message):
+            dfplan.train(record(), output=tmp_path, resume=True, device="cpu", **arguments)
+    narrow = [{"observations": np.zeros((3, 1)), "actions": np.zeros((2, 1))}]
+    with pytest.raises(InputError, match="1 observation channels, but the environment has 2"):
+        dfplan.train(narrow, output=tmp_path, resume=True, device="cpu")
+    assert dfplan.train(record(), output=tmp_path, resume=True, device="cpu").info["step"] == 1
 
 
 def test_a_run_is_resumed_and_never_replaced(tmp_path):
@@ -153,6 +204,76 @@ def test_the_command_writes_a_card_that_speaks_of_this_world_and_can_be_run_agai
     assert f"--config {folder}/recipe.json" in card
     run("--config", str(folder / "recipe.json"), "--episodes", "0", "--output", str(tmp_path / "again"))
     assert json.loads((tmp_path / "again" / "recipe.json").read_text()) == recipe
+
+
+def read_recipe(folder):
+    return json.loads((folder / "recipe.json").read_text())
+
+
+def test_the_data_set_and_its_rows_may_be_settings(run, file, tmp_path):
+    folder = run(
+        "--steps",
+        "1",
+        "--episodes",
+        "0",
+        "--set",
+        f"training.dataset={file}",
+        "--set",
+        "training.rows=20",
+        dataset=None,
+    )
+    training = read_recipe(folder)["training"]
+    assert (training["dataset"], training["rows"]) == (file, 20)
+    short = dfplan.Recording.load(file).take(20)
+    np.testing.assert_allclose(
+        dfplan.DFPlanner.load(folder).model.codec.mean[:2], short.observations.mean(axis=0), rtol=1e-5
+    )
+
+
+def test_options_replace_the_configuration_file(run, tmp_path):
+    (tmp_path / "own.toml").write_text("[model]\nnum_tokens = 9\nwidth = 16\n[training]\nsteps = 5\nbatch_size = 3\n")
+    folder = run("--config", str(tmp_path / "own.toml"), "--steps", "1", "--horizon", "4", "--episodes", "0")
+    recipe = read_recipe(folder)
+    assert (recipe["model"]["num_tokens"], recipe["model"]["width"]) == (4, 16)
+    assert (recipe["training"]["steps"], recipe["training"]["batch_size"]) == (1, 3)
+
+
+@pytest.fixture
+def silent(run):
+    """Return a function that runs dfplan-train in the world of the tests with a goal, which the world does not tell."""
+    return lambda *arguments: run("--goal", "0", "--steps", "1", *arguments)
+
+
+def test_a_world_that_does_not_tell_its_goal_is_refused_unless_nothing_is_evaluated(silent, capsys):
+    with pytest.raises(SystemExit) as ended:
+        silent()
+    assert ended.value.code == 2 and "tells none" in capsys.readouterr().err
+    assert (silent("--evaluate-every", "0", "--episodes", "0") / "model.safetensors").exists()
+
+
+def test_a_failed_evaluation_loses_no_training(run, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise InputError("no such world.")
+
+    monkeypatch.setattr(command, "evaluate", fail)
+    monkeypatch.setattr(command, "write_card", fail)
+    with (
+        pytest.warns(UserWarning, match="cannot be evaluated during training: no such world"),
+        pytest.raises(SystemExit),
+    ):
+        run("--steps", "2", "--evaluate-every", "1")
+    assert "is complete, but it has no card: no such world." in capsys.readouterr().err
+
+
+def test_the_task_may_bound_actions_and_episodes_where_the_world_does_not(run):
+    unlimited = gym.registry["Slope-v0"]
+    unlimited.kwargs["high"] = float("inf")
+    try:
+        bounds = ["--set", "task.action_low=[-3]", "--set", "task.action_high=[3]"]
+        folder = run("--steps", "1", *bounds, "--set", "task.max_episode_steps=5")
+    finally:
+        del unlimited.kwargs["high"]
+    assert "| planner |" in (folder / "README.md").read_text()
 
 
 def test_the_command_resumes_with_the_recording_of_the_run(run):

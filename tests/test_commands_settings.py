@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from dfplan.commands.settings import change_recipe, read_assignments, read_config_file
+from dfplan.commands.settings import change_recipe, merge_changes, read_assignments, read_config_file
 from dfplan.config import Recipe
 from dfplan.ground.errors import InputError
 from dfplan.recipes import RECIPES
@@ -38,13 +38,31 @@ def test_assignments_change_settings_of_every_part_and_keep_the_others():
         ("model.width=6.5", "model.width must be of the type int, not 6.5"),
         ("training.rows=many", "training.rows must be of the type int or none"),
         ("task.goal=[9]", "the channels of goal must be different ones of 0 to 3"),
+        ('task.goal=["a"]', "goal must be a list of channel numbers"),
+        ("task.goal=[0.7]", "goal must be a list of channel numbers"),
+        ("task.goal=[true]", "goal must be a list of channel numbers"),
         ("model.width=63", "width=63 must be a multiple"),
+        ("model.fine_frequencies=-3", "fine_frequencies must be at least 0, not -3"),
+        ("model.snr_scale=NaN", "snr_scale must be positive, not nan"),
+        ("training.learning_rate=-1", "learning_rate must be above 0 and finite, not -1.0"),
+        ("training.learning_rate=NaN", "learning_rate must be above 0 and finite, not nan"),
+        ("training.gradient_clip=NaN", "gradient_clip must be above 0 and finite, not nan"),
+        ("training.weight_decay=-1", "weight_decay must be at least 0 and finite, not -1.0"),
+        ("training.seed=-1", "seed must be at least 0 and finite, not -1"),
     ],
 )
 def test_what_cannot_be_set_is_answered_in_a_sentence(assignment, message):
     with pytest.raises(InputError, match=message) as error:
         change_recipe(Recipe("maze2d-umaze-v1"), read_assignments([assignment]))
     assert "\n" not in str(error.value)
+
+
+def test_later_changes_replace_earlier_ones_of_the_same_setting():
+    first, second = {"model": {"width": 8, "depth": 1}}, {"model": {"width": 16}, "training": {"rows": None}}
+    expected = {"model": {"width": 16, "depth": 1}, "training": {"rows": None}, "task": {}}
+    assert merge_changes(first, second) == expected
+    with pytest.raises(InputError, match="did you mean model"):
+        merge_changes({"modle": {}})
 
 
 def test_a_file_of_settings_is_toml_or_json(tmp_path):
@@ -66,6 +84,7 @@ def test_the_recipe_of_a_run_is_a_file_of_settings(tmp_path):
     [
         ("own.toml", "model = ", "cannot be read as TOML or JSON"),
         ("own.json", "[1]", "must have the tables model, training, task"),
+        ("own.json", '{"model": {"task": 5}}', "model.task in the configuration .* must be a table, not 5"),
         ("own.toml", "width = 3", "width in the configuration .* must be a table"),
         ("missing.toml", None, "cannot be read as TOML or JSON"),
     ],

@@ -55,17 +55,21 @@ def test_the_value_approaches_that_of_the_best_recorded_steps(value):
 
 
 def test_the_spread_is_the_standard_deviation_over_the_recording(value, recording):
-    row = ~recording.is_last
+    row = ~recording.is_last | recording.is_absorbing
     found = value(torch.from_numpy(recording.observations[row]))
     assert value.spread.item() == pytest.approx(found.std().item(), rel=1e-4)
     assert value.discount.item() == pytest.approx(0.9)
 
 
 def test_no_value_leaves_the_range_of_possible_returns(value, recording):
-    assert find_return_bounds(recording, TASK) == pytest.approx((-100, -1))
-    assert (value.lowest.item(), value.highest.item()) == pytest.approx((-10, -1))  # of the discount 0.9
+    assert find_return_bounds(recording, TASK) == pytest.approx((-100, 0))  # 0 after the end
+    assert (value.lowest.item(), value.highest.item()) == pytest.approx((-10, 0))  # of the discount 0.9
     found = value(torch.linspace(-50, 50, 200)[:, None])
-    assert found.min() >= -10 and found.max() <= -1
+    assert found.min() >= -10 and found.max() <= 0
+
+
+def test_nothing_is_earned_from_an_absorbing_observation_on(value):
+    assert value(torch.tensor([[float(PLACES)]])).item() == pytest.approx(0, abs=0.05)
 
 
 def test_a_reward_for_the_end_counts_once():
@@ -75,11 +79,12 @@ def test_a_reward_for_the_end_counts_once():
     assert find_return_bounds(recording, TASK) == pytest.approx((-10, 100))
 
 
-def test_a_recording_in_which_all_steps_are_alike_has_no_value():
+def test_there_is_no_value_where_all_steps_are_alike_or_where_a_goal_says_what_is_good(recording):
     episode = {"observations": np.arange(4.0)[:, None], "actions": np.ones((3, 1)), "rewards": np.zeros(3)}
-    recording = Recording.from_episodes([episode | {"terminated": True}])
-    with pytest.raises(InputError, match=r"all steps in .* have the same return"):
-        fit_value(recording, TASK)
+    alike = Recording.from_episodes([episode | {"terminated": True}])
+    assert find_return_bounds(alike, TASK) is None and fit_value(alike, TASK) is None
+    assert fit_value(recording, replace(TASK, goal=(0,))) is None
+    assert find_return_bounds(recording.take(1), TASK) is None, "one row is no step"
 
 
 def test_rare_failures_show_clearly_where_all_else_is_well():
@@ -103,12 +108,15 @@ def test_the_seed_determines_the_value(recording, monkeypatch):
 
 
 def test_the_reward_of_a_step_is_in_its_row_or_in_the_next_as_the_task_says(recording):
-    rewards = {
-        kind: module._take_steps(recording, replace(TASK, reward_of=kind))[1] for kind in ("state", "transition")
-    }
-    row = np.flatnonzero(~recording.is_last)
-    np.testing.assert_array_equal(rewards["transition"], recording.rewards[row])
-    np.testing.assert_array_equal(rewards["state"], recording.rewards[row + 1])
+    kinds = {kind: module._take_steps(recording, replace(TASK, reward_of=kind)) for kind in ("state", "transition")}
+    row = np.flatnonzero(~recording.is_last | recording.is_absorbing)
+    is_step = ~recording.is_absorbing[row]
+    rows_of = {"transition": row, "state": (row + 1) % recording.num_rows}
+    for kind, rewards in ((kind, recording.rewards[found]) for kind, found in rows_of.items()):
+        now, reward, then, goes_on = kinds[kind]
+        np.testing.assert_array_equal(reward[is_step], rewards[is_step])
+        assert not reward[~is_step].any() and not goes_on[~is_step].any()
+        assert torch.equal(now[~is_step], then[~is_step]) and (~is_step).any()
 
 
 def test_a_value_is_restored_from_its_tensors_and_has_a_gradient(value):

@@ -195,3 +195,17 @@ def test_the_cost_to_go_is_fitted_to_observations_if_there_are_no_true_states(re
     known, ends = fit_cost_to_go(Recording.from_rows(without), MAZE), find_stream_ends(Recording.from_rows(recording))
     expected = CostToGo.fit(recording["observations"][:, :2], ends == np.arange(2000))
     assert all(torch.equal(part, known.to_tensors()[name]) for name, part in expected.to_tensors().items())
+
+
+def test_windows_of_an_episode_that_was_cut_begin_where_a_whole_token_is_left(tiny_config):
+    settings = TrainingConfig(hold_goal=False, short_windows=True)
+    sampler = WindowSampler(record(range(6), [0, 0, 0, 0, 0, 1]), tiny_config, settings)
+    assert sampler.starts.tolist() == [0, 1, 2, 3], "a token has two steps"
+    ended = record(range(6), np.zeros(6), terminals=np.arange(6) == 5)
+    assert WindowSampler(ended, tiny_config, settings).starts.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_episodes_without_a_whole_token_are_refused(tiny_config):
+    settings = TrainingConfig(hold_goal=False, short_windows=True)
+    with pytest.raises(InputError, match="no 3 consecutive rows of one demonstration; use a smaller frame_stack"):
+        WindowSampler(record(range(4), [0, 1, 0, 1]), tiny_config, settings)

@@ -1,8 +1,8 @@
 """Begins and resumes training runs; ``dfplan-train`` and ``dfplan.train`` share it."""
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,16 @@ from typing import Any
 import gymnasium as gym
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.evaluation.environments import find_env_id, find_maze, make_env
+from dfplan.benchmarks.evaluation.environments import find_env_id, make_env
 from dfplan.commands.model_card import CARD_NAME
-from dfplan.commands.settings import Changes, change_recipe, list_settings
+from dfplan.commands.settings import Changes, change_recipe, list_settings, merge_changes
 from dfplan.config import Recipe
 from dfplan.data.recording import Recording
-from dfplan.data.value import find_return_bounds
 from dfplan.ground.devices import find_device
 from dfplan.ground.errors import InputError, unknown_name
 from dfplan.ground.files import lock_folder
-from dfplan.recipes import RECIPES, choose_recipe
-from dfplan.task import FACTS, Task, read_task
+from dfplan.recipes import choose_recipe
+from dfplan.task import FACTS, Task, read_spaces, read_task
 from dfplan.training.checkpoint import FILE_NAME
 from dfplan.training.trainer import RECIPE_NAME, STATE_NAME, Trainer, load_recipe
 
@@ -72,19 +71,19 @@ def train(
     Args:
         recording: a ``Recording``, or what ``Recording.load`` takes.
         env: the world of the recording: Gymnasium's id, ``module:Env-v0`` included, an environment, or a function that
-            makes one. None if ``task`` is given.
+            makes one. It may be None if ``task`` is given. A goal environment is reset to find its goal channels.
         output: folder of the run. It gets the checkpoint, and the state from which the run can be resumed.
         minutes: approximate duration of all updates, whose number is computed from it once. Without a goal, a value is
             fitted first, which takes about 40 seconds more.
         steps: number of updates; None for that of the recipe.
         seed: of initial weights, batches and noise.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        resume: whether to continue the run in ``output`` with its settings; it needs the same recording.
+        resume: whether to continue the run in ``output`` with its settings; it needs the same recording and world.
         task: what the world is; None to read it from ``env``.
         horizon: steps of the longest plan, rounded up to whole tokens.
         frame_stack: steps per token.
         settings: facts of the task that replace what is read, such as ``goal=(0, 1)``; and dictionaries ``model`` and
-            ``training`` of other settings (``dfplan.config``).
+            ``training`` of other settings (``dfplan.config``), of which ``rows`` says how many rows are used.
 
     Raises:
         InputError: if an argument cannot be used, the recording is not of this world, there is nothing to plan for, or
@@ -92,20 +91,20 @@ def train(
     """
     if minutes is not None and (steps is not None or not minutes > 0):
         raise InputError(f"give minutes above 0, or steps, and not both; minutes={minutes} and steps={steps}.")
-    found, output = Recording.load(recording), Path(output)
-    changes = _sort_settings(settings)
-    facts = changes.pop("task", {})
-    name, known = _find_task(env, task, facts)
+    found, output, changes = Recording.load(recording), Path(output), _sort_settings(settings)
     if resume:
-        if changes or facts or steps or minutes or horizon or frame_stack or seed:
+        if settings or steps or minutes or horizon or frame_stack or seed:
             raise InputError("a resumed run keeps its settings; give resume=True without others.")
         recipe = load_recipe(output)
+        found = found.take(recipe.training.rows)
+        _check_resumed(recipe, found, env, task)
     else:
         check_output_is_free(output)
-        recipe = WindowSizes(horizon, frame_stack).change(make_recipe(name, known, found))
-        own = {"seed": seed, "dataset": found.source} | ({} if steps is None else {"steps": steps})
-        recipe = change_recipe(recipe, changes | {"training": own | changes.get("training", {})})
-    check_plannable(found, recipe.model.task)
+        own = _add_training_arguments(changes["training"], steps=steps, seed=seed or None)
+        found = found.take(own.get("rows"))
+        recipe = choose_recipe(*_read_world(env, task, changes.pop("task")), found)
+        recipe = WindowSizes(horizon, frame_stack).change(recipe)
+        recipe = change_recipe(recipe, changes | {"training": own})
     with lock_folder(output):
         trainer = Trainer(recipe, found, output, find_device(device))
         if resume:
@@ -114,34 +113,6 @@ def train(
             trainer.set_steps(count_steps(trainer, minutes))
         trainer.run()
     return DFPlanner.load(output, device=device)
-
-
-def make_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
-    """Return the recipe for a recording of a world: that of a D4RL maze, or the one for any other world.
-
-    Raises:
-        InputError: if the recording is not of this world, or there is nothing to plan for.
-    """
-    recording.check(task)
-    check_plannable(recording, task)
-    maze = find_maze(env_id)
-    if maze in RECIPES:
-        recipe = RECIPES[maze]
-        return replace(recipe, training=replace(recipe.training, rows=None))
-    return choose_recipe(env_id, task, int(recording.lengths.max()))
-
-
-def check_plannable(recording: Recording, task: Task) -> None:
-    """Raise ``InputError`` if a task has no goal and the recording says of nothing that it is better than another."""
-    if task.goal:
-        return
-    lowest, highest = find_return_bounds(recording, task)
-    if lowest == highest:
-        raise InputError(
-            f"there is nothing to plan for: all rewards in {recording.source} are {recording.rewards[0]:g}, no end is "
-            "worse than another, and the task has no goal; name the observation channels of a goal, such as "
-            "goal=(0, 1) or --goal 0,1."
-        )
 
 
 def check_output_is_free(output: Path) -> None:
@@ -160,38 +131,74 @@ def _sort_settings(settings: Mapping[str, Any]) -> Changes:
     """Return settings by the parts of a recipe; facts of the task stand alone, others in dictionaries.
 
     Raises:
-        InputError: if there is no such setting.
+        InputError: if there is no such setting, or a value has a wrong type.
     """
-    changes: Changes = {}
+    changes: Changes = {"task": {}}
     for name, value in settings.items():
         if name in ("model", "training"):
             if not isinstance(value, Mapping):
                 raise InputError(f"{name} must be a dictionary of settings, not {value!r}.")
             changes[name] = dict(value)
         elif name in FACTS:
-            changes.setdefault("task", {})[name] = tuple(value) if isinstance(value, list) else value
+            changes["task"][name] = value
         else:
             raise unknown_name(
                 "argument", name, ["model", "training", "horizon", "frame_stack", *list_settings("task")]
             )
-    return changes
+    return merge_changes(changes)
 
 
-def _find_task(env: Env, task: Task | None, facts: Mapping[str, Any]) -> tuple[str, Task]:
-    """Return the name of a world, and its task.
+def _add_training_arguments(training: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+    """Return settings of the training together with those that are arguments of their own.
 
     Raises:
-        InputError: if neither an environment nor a task is given.
+        InputError: if a setting is given twice, or the data set, which is the recording.
     """
-    if task is not None:
-        return env if isinstance(env, str) else "own", replace(task, **facts)
-    if isinstance(env, str):
-        env_id = find_env_id(env)
-        with closing(make_env(env_id)) as made:
-            return env_id, read_task(made, **facts)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    twice = [name for name in given if name in training]
+    if twice:
+        raise InputError(f"{twice[0]} is given twice: as an argument and in training={dict(training)}.")
+    if "dataset" in training:
+        raise InputError("the data set is the recording, so training={'dataset': ...} cannot be given.")
+    return given | training
+
+
+def _check_resumed(recipe: Recipe, recording: Recording, env: Env, task: Task | None) -> None:
+    """Raise ``InputError`` if a recording, an environment or a task is not that of the run to resume."""
+    recording.check(recipe.model.task)
+    if task not in (None, recipe.model.task):
+        raise InputError("the run to resume has another task; give resume=True without one.")
+    if env is not None:
+        name, _ = _read_world(env, recipe.model.task, {})
+        if name != recipe.env_id:
+            raise InputError(f"the run to resume is of {recipe.env_id}, not of {name}.")
+
+
+def _read_world(env: Env, task: Task | None, facts: Mapping[str, Any]) -> tuple[str, Task]:
+    """Return the name of a world and its task, in which ``facts`` replace what is read.
+
+    Raises:
+        InputError: if neither an environment nor a task is given, or they do not fit each other.
+    """
+    if env is None and task is not None:
+        return "own", replace(task, **facts)
+    with _open_env(env) as opened:
+        own_name = opened.spec.id if opened.spec else type(opened.unwrapped).__name__
+        name = find_env_id(env) if isinstance(env, str) else own_name
+        if task is None:
+            return name, read_task(opened, **facts)
+        task = replace(task, **facts)
+        read_spaces(opened).check(task, "the given task", name)
+        return name, task
+
+
+@contextmanager
+def _open_env(env: Env) -> Iterator[gym.Env]:
+    """Yield an environment. It is closed at the end, unless the caller has made it."""
     if isinstance(env, gym.Env):
-        return env.spec.id if env.spec else type(env.unwrapped).__name__, read_task(env, **facts)
-    if callable(env):
-        with closing(env()) as made:
-            return _find_task(made, None, facts)
-    raise InputError("train() needs the world of the recording: env, or task=Task(...).")
+        yield env
+    elif isinstance(env, str) or callable(env):
+        with closing(make_env(find_env_id(env)) if isinstance(env, str) else env()) as made:
+            yield made
+    else:
+        raise InputError("train() needs the world of the recording: env, or task=Task(...).")

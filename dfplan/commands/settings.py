@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.ground.errors import InputError, unknown_name
-from dfplan.task import Task
+from dfplan.task import Task, read_numbers
 
 PARTS: dict[str, type] = {"model": ModelConfig, "training": TrainingConfig, "task": Task}
 Changes = dict[str, dict[str, Any]]  # part -> setting -> value
@@ -58,19 +58,33 @@ def read_config_file(path: str | Path) -> Changes:
         if not isinstance(table, dict):
             raise InputError(f"{part} in the configuration {path} must be a table, not {table!r}.")
     task = contents.get("model", {}).pop("task", {})
+    if not isinstance(task, dict):
+        raise InputError(f"model.task in the configuration {path} must be a table, not {task!r}.")
     return contents | ({"task": task | contents.get("task", {})} if task else {})
 
 
-def change_recipe(recipe: Recipe, changes: Mapping[str, Mapping[str, Any]]) -> Recipe:
+def merge_changes(*several: Changes) -> Changes:
+    """Return the changes together; later ones replace earlier ones of the same setting.
+
+    Raises:
+        InputError: if there is no such part or setting, or a value has a wrong type.
+    """
+    merged: Changes = {part: {} for part in PARTS}
+    for changes in several:
+        for part, table in changes.items():
+            if part not in PARTS:
+                raise unknown_name("part of a recipe", part, PARTS)
+            merged[part] |= check_types(part, table)
+    return merged
+
+
+def change_recipe(recipe: Recipe, changes: Changes) -> Recipe:
     """Return the recipe with other settings of its parts ``model``, ``training`` and ``task``.
 
     Raises:
         InputError: if there is no such part or setting, or a value has a wrong type or cannot be used.
     """
-    for part in changes:
-        if part not in PARTS:
-            raise unknown_name("part of a recipe", part, PARTS)
-    checked = {part: check_types(part, changes.get(part, {})) for part in PARTS}
+    checked = merge_changes(changes)
     try:
         task = replace(recipe.model.task, **checked["task"])
         model = replace(recipe.model, task=task, **checked["model"])
@@ -96,8 +110,8 @@ def check_types(part: str, table: Mapping[str, Any]) -> dict[str, Any]:
             raise unknown_name(f"setting of the {part}", setting, list_settings(part))
         allowed = get_args(hints[setting]) if NoneType in get_args(hints[setting]) else (hints[setting],)
         kinds = [getattr(kind, "__origin__", kind) for kind in allowed]
-        if tuple in kinds and isinstance(value, list | tuple):
-            value = tuple(value)
+        if tuple in kinds:
+            value = read_numbers(f"{part}.{setting}", value, get_args(hints[setting])[0])
         elif float in kinds and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not any(type(value) is kind for kind in kinds):

@@ -4,8 +4,9 @@
 """
 
 import sys
+import warnings
 from argparse import Namespace
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from torch.utils.tensorboard import SummaryWriter
 from dfplan.agents.planner import DFPlanner
 from dfplan.agents.presets import config_for
 from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, make_conditions
-from dfplan.benchmarks.evaluation.environments import find_env_id, find_maze, make_env
+from dfplan.benchmarks.evaluation.environments import find_env_id, find_maze, find_world, read_task_by_id
 from dfplan.benchmarks.evaluation.episodes import begin_first_episode, evaluate
 from dfplan.benchmarks.evaluation.estimates import count_steps_to_arrival
+from dfplan.benchmarks.evaluation.slots import find_goals
 from dfplan.benchmarks.reporting.figures import draw_plans
 from dfplan.benchmarks.reporting.provenance import read_commit
 from dfplan.commands.model_card import CARD_NAME, choose_agents, format_option, is_untouched, name_backbone, write_card
-from dfplan.commands.runs import WindowSizes, check_output_is_free, check_plannable, count_steps, make_recipe
-from dfplan.commands.settings import change_recipe, check_types, read_assignments, read_config_file
+from dfplan.commands.runs import WindowSizes, check_output_is_free, count_steps
+from dfplan.commands.settings import Changes, change_recipe, merge_changes, read_assignments, read_config_file
 from dfplan.config import DEMONSTRATIONS, PRECISIONS, Recipe
 from dfplan.data.recording import Recording
 from dfplan.envs.datasets import load_dataset
@@ -44,8 +46,8 @@ from dfplan.ground.files import lock_folder
 from dfplan.ground.processes import Processes, assign_device, find_processes, report_error_once
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.model.levels import LEVEL_SAMPLERS
-from dfplan.recipes import BACKBONE_SETTINGS, RECIPES, RECORDED_RECIPES
-from dfplan.task import REWARD_OF, read_task
+from dfplan.recipes import BACKBONE_SETTINGS, RECIPES, RECORDED_RECIPES, choose_recipe
+from dfplan.task import REWARD_OF
 from dfplan.training.trainer import SAVE_SECONDS, Progress, Trainer, load_recipe
 
 PERIODIC_EPISODES, PERIODIC_SEED = 20, 0  # of the evaluations during training, by which recipes are chosen
@@ -75,22 +77,37 @@ def main() -> None:
     arguments.env = find_env_id(arguments.env)
     device = find_device(assign_device(arguments.device))
     read_commit()  # it is cached now, because another commit may be checked out before the card is written
-    recording = None if _is_generated(arguments) else _load_recording(arguments)
+    asked = merge_changes(*_read_changes(arguments))["training"]
+    recording = None if _is_generated(arguments, asked) else _load_recording(arguments, asked)
     recipe, processes = _choose_recipe(arguments, recording), find_processes()
     _check_batch_size(recipe.training.batch_size, processes)
+    if arguments.evaluate_every or arguments.episodes != 0:
+        _check_evaluation(recipe)
     with lock_folder(arguments.output) if processes.is_first else nullcontext():
         # Again, because another run may have started here before the folder was locked.
         recipe = _choose_recipe(arguments, recording)
         if recording is None:
             recording = _load_maze(recipe, processes.is_first)
         recording.check(recipe.model.task)
-        check_plannable(recording, recipe.model.task)
         with processes.connect(device):
             _train(Trainer(recipe, recording, arguments.output, device, processes), arguments)
 
 
-def _is_generated(arguments: Namespace) -> bool:
+def _read_changes(arguments: Namespace) -> tuple[Changes, Changes]:
+    """Return the settings in the configuration file, and those on the command line, which replace them."""
+    given = {name: getattr(arguments, name) for name in RECIPE_OPTIONS if getattr(arguments, name) is not None}
+    facts = {name: getattr(arguments, name) for name in TASK_OPTIONS if getattr(arguments, name) is not None}
+    in_file = read_config_file(arguments.config) if arguments.config else {}
+    assigned = read_assignments(arguments.set or [])
+    return merge_changes(in_file), merge_changes({"task": facts, "training": given}, assigned)
+
+
+def _is_generated(arguments: Namespace, asked: dict[str, Any]) -> bool:
     """Return whether the data are those of a maze, which are generated or read in D4RL's format.
+
+    Args:
+        arguments: of the command.
+        asked: settings of the training that the user has given.
 
     Raises:
         InputError: if the world is no maze and there is no recording of it.
@@ -99,7 +116,7 @@ def _is_generated(arguments: Namespace) -> bool:
     if maze is not None:
         choose("recipe for the maze", maze, RECIPES)
         return True
-    if arguments.dataset is None and not arguments.resume:
+    if "dataset" not in asked and not arguments.resume:
         raise InputError(
             f"--dataset is needed: data are generated for D4RL's mazes only, not for {arguments.env}; give a D4RL HDF5 "
             "file, an OGBench npz file, or a Minari id or folder."
@@ -107,12 +124,12 @@ def _is_generated(arguments: Namespace) -> bool:
     return False
 
 
-def _load_recording(arguments: Namespace) -> Recording:
-    """Return the recording of a world that is no maze."""
+def _load_recording(arguments: Namespace, asked: dict[str, Any]) -> Recording:
+    """Return the recording of a world that is no maze; ``asked`` are the user's settings of the training."""
     if not arguments.resume:
-        return Recording.load(arguments.dataset).take(arguments.rows)
+        return Recording.load(asked["dataset"]).take(asked.get("rows"))
     training = load_recipe(arguments.output).training
-    return Recording.load(arguments.dataset or training.dataset).take(training.rows)
+    return Recording.load(asked.get("dataset", training.dataset)).take(training.rows)
 
 
 def _load_maze(recipe: Recipe, progress: bool) -> Recording:
@@ -120,6 +137,20 @@ def _load_maze(recipe: Recipe, progress: bool) -> Recording:
     source, maze = recipe.training, find_maze(recipe.env_id)
     assert maze is not None  # ``_is_generated`` has found it
     return Recording.from_rows(load_dataset(maze, source.dataset, source.rows, source.seed, progress), source.dataset)
+
+
+def _check_evaluation(recipe: Recipe) -> None:
+    """Raise ``InputError`` if a model of the recipe cannot be evaluated in its environment."""
+    world, task = find_world(recipe.env_id), recipe.model.task
+    world.spaces.check(task, "the task", recipe.env_id)
+    with world.open(1) as env:
+        seeds: Any = [PERIODIC_SEED]
+        observations, infos = env.reset(seed=seeds)
+    if task.goal and find_goals(observations, infos, task) is None:
+        raise InputError(
+            f"the task has a goal, but {recipe.env_id} tells none, neither as desired_goal in observations nor as goal "
+            "in infos, so no model can be evaluated there; train with --evaluate-every 0 --episodes 0."
+        )
 
 
 def _train(trainer: Trainer, arguments: Namespace) -> None:
@@ -141,7 +172,10 @@ def _train(trainer: Trainer, arguments: Namespace) -> None:
         episodes = EPISODES if maze is None else MAZE_EPISODES
     if episodes:
         conditions = make_conditions(trainer.recipe.env_id, episodes, FIRST_REPORTED_SEED)
-        write_card(folder / CARD_NAME, trainer.recipe, model, conditions, str(arguments.output))
+        try:
+            write_card(folder / CARD_NAME, trainer.recipe, model, conditions, str(arguments.output))
+        except InputError as error:
+            raise InputError(f"the checkpoint {folder} is complete, but it has no card: {error}") from error
     name = arguments.env if maze is None else f"maze2d-{maze}"
     print(f"the checkpoint is {folder}; try dfplan-bench {name} --checkpoint {folder}")
 
@@ -182,7 +216,11 @@ class Reporter:
         self.writer.add_scalar("train/tokens_per_second", progress.tokens_per_second, progress.step)
         if self.evaluate_every and progress.step // self.evaluate_every > self.evaluated // self.evaluate_every:
             self.evaluated = progress.step
-            self._evaluate(self.trainer.ema, progress.step)
+            try:
+                self._evaluate(self.trainer.ema, progress.step)
+            except InputError as error:  # the training must not be lost
+                self.evaluate_every = 0
+                warnings.warn(f"the model cannot be evaluated during training: {error}", stacklevel=2)
 
     def _evaluate(self, model: DiffusionForcing, step: int) -> None:
         settings = next(iter(choose_agents(self.trainer.recipe).values()))
@@ -207,7 +245,10 @@ class Reporter:
 
 
 def _choose_recipe(arguments: Namespace, recording: Recording | None) -> Recipe:
-    """Return the recipe of the run to resume, or the recipe of the world with the changes of the command line.
+    """Return the recipe of the run to resume, or the recipe of the world with the changes of the user.
+
+    Options for the backbone and for sizes in steps replace settings in the configuration file, and all other options
+    replace both.
 
     Args:
         arguments: of the command.
@@ -216,27 +257,23 @@ def _choose_recipe(arguments: Namespace, recording: Recording | None) -> Recipe:
     Raises:
         InputError: if a file would be replaced, or if options contradict each other or the run to resume.
     """
-    given = {name: getattr(arguments, name) for name in RECIPE_OPTIONS if getattr(arguments, name) is not None}
+    in_file, on_line = _read_changes(arguments)
     if arguments.resume:
         recipe = load_recipe(arguments.output)
-        _check_resumed(recipe, arguments, given)
+        _check_resumed(recipe, arguments, on_line["training"])
         return recipe
     check_output_is_free(arguments.output)
-    facts = {name: getattr(arguments, name) for name in TASK_OPTIONS if getattr(arguments, name) is not None}
-    changes = read_config_file(arguments.config) if arguments.config else {}
-    for assigned in ({"task": facts, "training": given}, read_assignments(arguments.set or [])):
-        changes = {part: changes.get(part, {}) | assigned.get(part, {}) for part in {*changes, *assigned}}
+    asked = merge_changes(in_file, on_line)
     if recording is None:
-        maze = str(find_maze(arguments.env))
-        if given.get("dataset", "generate") != "generate":
-            changes["training"].setdefault("rows", None)
-        recipe = (RECORDED_RECIPES if arguments.demonstrations == "recorded" else RECIPES)[maze]
+        is_recorded = asked["training"].get("demonstrations") == "recorded"
+        recipe = (RECORDED_RECIPES if is_recorded else RECIPES)[str(find_maze(arguments.env))]
+        if asked["training"].get("dataset", "generate") != "generate":
+            recipe = replace(recipe, training=replace(recipe.training, rows=None))
     else:
-        with closing(make_env(arguments.env)) as env:
-            task = read_task(env, **check_types("task", changes.pop("task")))
-        recipe = make_recipe(arguments.env, task, recording)
+        recipe = choose_recipe(arguments.env, read_task_by_id(arguments.env, **asked["task"]), recording)
+    recipe = change_recipe(recipe, in_file)
     recipe = replace(recipe, model=replace(recipe.model, **BACKBONE_SETTINGS.get(arguments.backbone, {})))
-    return change_recipe(WindowSizes(arguments.horizon, arguments.frame_stack).change(recipe), changes)
+    return change_recipe(WindowSizes(arguments.horizon, arguments.frame_stack).change(recipe), on_line)
 
 
 def _check_resumed(recipe: Recipe, arguments: Namespace, given: dict[str, Any]) -> None:
@@ -277,7 +314,7 @@ def _make_parser() -> CommandParser:
         type=positive_number,
         help="approximate duration of all updates; their number is computed from it once",
     )
-    length.add_argument("--steps", type=positive_integer, help="number of updates (default: that of the maze's recipe)")
+    length.add_argument("--steps", type=positive_integer, help="number of updates (default: that of the recipe)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output with its settings")
     dataset = "D4RL HDF5 file, OGBench npz file, Minari id or folder; in mazes generate (default), d4rl, or such a file"
     parser.add_argument("--dataset", help=dataset)
@@ -285,7 +322,7 @@ def _make_parser() -> CommandParser:
     parser.add_argument(
         "--seed", type=seed_number, help="seed of data, initial weights, batches and noise (default: 0)"
     )
-    demonstrations = "re-executed (default): the recorded paths driven faster, or recorded: as they are"
+    demonstrations = "re-executed: the recorded paths driven faster (default in mazes), or recorded: as they are"
     parser.add_argument("--demonstrations", choices=DEMONSTRATIONS, help=demonstrations)
     parser.add_argument("--batch-size", type=positive_integer, help="number of windows in each update")
     parser.add_argument(

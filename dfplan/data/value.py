@@ -1,7 +1,7 @@
 """The value of an observation: the discounted return that the best recorded behaviour earns from there on.
 
 A plan ends after a few steps, but its return does not. The value says what follows, as far as a recording knows it. It
-is for tasks without a goal; the cost to go (``dfplan.data.cost_to_go``) has its place in tasks with one.
+is for tasks without a goal; tasks with one have the cost to go (``dfplan.data.cost_to_go``).
 
 V is fitted in-sample, by expectile regression of the target r + γ V(s') on V(s) over the recorded steps (Kostrikov et
 al. 2021, IQL). A high expectile approaches the best recorded step from an observation, and no action is asked about
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import trange
 
@@ -35,7 +35,7 @@ EXPECTILE = 0.95  # weight of targets above V; those below have 1 − EXPECTILE
 MEMBERS = 3  # networks whose mean is V
 WIDTH = 128  # of the two hidden layers
 UPDATES, BATCH_SIZE, LEARNING_RATE, FINAL_LEARNING_RATE = 6_000, 512, 1e-3, 1e-5
-TARGET_RATE = 0.05  # share by which the network of the targets approaches V in each update
+TARGET_RATE = 0.05  # share by which the averaged weights, which give the targets, approach V in each update
 SMALLEST_STD = 1e-3  # of an observation channel, so that a constant one is no division by 0
 SMALLEST_SPREAD = 1e-3  # of V, as a share of the range of returns
 START_MARGIN = 0.01  # distance of the first V from the bounds of returns, as a share of their range
@@ -118,29 +118,29 @@ class Value:
             raise InputError(f"{source} holds a value with impossible numbers; train or copy it again.")
 
 
-def fit_value(recording: Recording, task: Task, seed: int = 0, show_progress: bool = False) -> Value:
-    """Return the value of the observations of a recording.
+def fit_value(recording: Recording, task: Task, seed: int = 0, show_progress: bool = False) -> Value | None:
+    """Return the value of the observations of a recording; None if the task has a goal or no value can be learned.
+
+    Random numbers of its own leave those of the caller as they are.
 
     Args:
         recording: whose steps are learned from.
-        task: says which reward belongs to a step. Steps into an absorbing observation earn nothing more.
+        task: says which reward belongs to a step. Nothing is earned from an absorbing observation on.
         seed: of the initial weights and the batches.
         show_progress: whether to show a progress bar; fitting takes about 40 seconds.
-
-    Raises:
-        InputError: if every step is as good as any other, so there is nothing to learn.
     """
-    lowest, highest = find_return_bounds(recording, task)
-    if lowest == highest:
-        raise InputError(f"all steps in {recording.source} have the same return; there is no value to learn.")
+    bounds = None if task.goal else find_return_bounds(recording, task)
+    if bounds is None:
+        return None
+    lowest, highest = bounds
     now, rewards, then, goes_on = _take_steps(recording, task)
     mean, std = now.mean(dim=0), now.std(dim=0).clamp_min(SMALLEST_STD)
     now, then = (now - mean) / std, (then - mean) / std
-    # With V = lowest + (highest - lowest) · share, r + γ V(s') is the share ``known`` + γ · share(s').
-    known = (rewards + (DISCOUNT * goes_on - 1) * lowest) / (highest - lowest)
+    # With V = lowest + (highest - lowest) · share, r + γ V(s') is the share ``earned`` + γ · share(s').
+    earned = (rewards + (DISCOUNT * goes_on - 1) * lowest) / (highest - lowest)
     generator = torch.Generator().manual_seed(seed)
     layers = _draw_layers(now.shape[1], generator, _share_forever(rewards, lowest, highest))
-    targets = [part.clone() for layer in layers for part in layer]
+    averaged = [part.clone() for layer in layers for part in layer]
     parts = [part.requires_grad_() for layer in layers for part in layer]
     optimizer = torch.optim.Adam(parts, LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, UPDATES, FINAL_LEARNING_RATE)
@@ -148,46 +148,61 @@ def fit_value(recording: Recording, task: Task, seed: int = 0, show_progress: bo
         batch = torch.randint(len(now), (MEMBERS, BATCH_SIZE), generator=generator)
         logits = _run_networks(layers, now[batch])
         with torch.no_grad():
-            aims = known[batch] + DISCOUNT * goes_on[batch] * _run_networks(_pair(targets), then[batch]).sigmoid()
-            aims = aims.clamp(0, 1)  # bounds of forever, and rounding
-            weights = torch.where(aims > logits.sigmoid(), EXPECTILE, 1 - EXPECTILE)
-        losses = nn.functional.binary_cross_entropy_with_logits(logits, aims, weights, reduction="none")
+            shares = earned[batch] + DISCOUNT * goes_on[batch] * _run_networks(_pair(averaged), then[batch]).sigmoid()
+            shares = shares.clamp(0, 1)  # bounds of forever, and rounding
+            weights = torch.where(shares > logits.sigmoid(), EXPECTILE, 1 - EXPECTILE)
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, shares, weights, reduction="none")
         optimizer.zero_grad()
         losses.mean(dim=1).sum().backward()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
-            torch._foreach_lerp_(targets, parts, TARGET_RATE)
+            torch._foreach_lerp_(averaged, parts, TARGET_RATE)
     fixed = (torch.tensor(number) for number in (lowest, highest, 1.0, DISCOUNT))
-    value = Value(mean, std, *targets, *fixed)
+    value = Value(mean, std, *averaged, *fixed)
     spread = value(now * std + mean).std().clamp_min(SMALLEST_SPREAD * (highest - lowest))
     return Value(**(value.to_tensors() | {"spread": spread}))
 
 
-def find_return_bounds(recording: Recording, task: Task) -> tuple[float, float]:
-    """Return the lowest and the highest return that the rewards of a recording allow.
+def find_return_bounds(recording: Recording, task: Task) -> tuple[float, float] | None:
+    """Return the lowest and the highest return that the rewards of a recording allow; None if there is only one.
 
     A return cannot exceed that of the highest reward forever, or that of a last step if it is higher. A reward for
-    reaching the end is paid once, so it does not count as one that could be had forever.
+    reaching the end is paid once, so it does not count as one that could be had forever. The return from an absorbing
+    observation is 0.
     """
     _, rewards, goes_on = _take_rewards(recording, task)
     returns = rewards / (1 - DISCOUNT * goes_on)
-    return float(returns.min()), float(returns.max())
+    if not len(returns):
+        return None
+    lowest, highest = float(returns.min()), float(returns.max())
+    return None if lowest == highest else (lowest, highest)
 
 
 def _take_steps(recording: Recording, task: Task) -> tuple[Tensor, ...]:
     """Return each recorded step: the observation before, its reward, the observation after, whether it goes on."""
     row, rewards, goes_on = _take_rewards(recording, task)
-    columns = (recording.observations[row], rewards, recording.observations[row + 1], goes_on)
+    columns = (recording.observations[row], rewards, recording.observations[_find_next(recording, row)], goes_on)
     now, reward, then, onward = (torch.from_numpy(column).float() for column in columns)
     return now, reward, then, onward
 
 
 def _take_rewards(recording: Recording, task: Task) -> tuple[np.ndarray, ...]:
-    """Return the row, the reward of each recorded step, and whether it goes on; the latter two as float32."""
-    row = np.flatnonzero(~recording.is_last)
-    rewards = recording.rewards[row + 1 if task.reward_of == "state" else row]
-    return row, rewards.astype(np.float32), (~recording.is_absorbing[row + 1]).astype(np.float32)
+    """Return the row of each recorded step, its reward, and whether it goes on; the latter two as float32.
+
+    A step that stays in an absorbing observation, with reward 0, follows each terminal. V is fitted there too, so that
+    it adds nothing to a plan that has ended.
+    """
+    row = np.flatnonzero(~recording.is_last | recording.is_absorbing)
+    after = _find_next(recording, row)
+    rewards = recording.rewards[after if task.reward_of == "state" else row]
+    rewards = np.where(recording.is_absorbing[row], 0, rewards)
+    return row, rewards.astype(np.float32), (~recording.is_absorbing[after]).astype(np.float32)
+
+
+def _find_next(recording: Recording, row: Int[np.ndarray, " step"]) -> Int[np.ndarray, " step"]:
+    """Return the row after each row, and an absorbing row itself."""
+    return row + ~recording.is_absorbing[row]
 
 
 def _share_forever(rewards: Float[Tensor, " step"], lowest: float, highest: float) -> float:

@@ -6,9 +6,9 @@ state on the way. After the goal the window stands still: the position is consta
 With ``hold_goal=False`` a window never stands still. It follows the stream of one demonstrator, past the goals of its
 segments. The goal of such a window is its last state, or a state on the way.
 
-With ``short_windows`` a window may also begin near the end of an episode. If the episode terminated, the window goes on
-in its last, absorbing observation with action 0 and reward 0. Otherwise nobody knows how the episode would have gone
-on: the rest of the window is marked as unknown, and no loss is computed for it.
+With ``short_windows`` a window may also begin near the end of an episode, if a whole token is left. If the episode
+terminated, the window goes on in its last, absorbing observation with action 0 and reward 0. Otherwise nobody knows how
+the episode would have gone on: the rest of the window is marked as unknown, and no loss is computed for it.
 """
 
 from dataclasses import dataclass
@@ -61,8 +61,8 @@ class WindowSampler:
         training: shares of the kinds of windows, and whether the recording is re-executed first.
 
     Raises:
-        InputError: if the recording has too few rows for a window, or cannot be re-executed, or windows should stand
-            still at the goals of a task in which nothing rests at a goal.
+        InputError: if the recording has too few rows for a window, or for a whole token, or cannot be re-executed, or
+            windows should stand still at the goals of a task in which nothing rests at a goal.
     """
 
     def __init__(self, recording: Recording, model: ModelConfig, training: TrainingConfig):
@@ -74,21 +74,23 @@ class WindowSampler:
             observations, self.ends, fewest_steps = recording.observations, find_segment_ends(recording), 1
         else:
             observations, self.ends = recording.true_states, find_stream_ends(recording)
-            fewest_steps = 1 if training.short_windows else model.horizon
+            fewest_steps = model.frame_stack if training.short_windows else model.horizon
         self.observations = observations.astype(np.float32)
         self.actions = recording.actions.astype(np.float32)
         self.rewards = recording.rewards.astype(np.float32)
         self.is_absorbing = recording.is_absorbing
         self.model, self.training = model, training
-        # Windows start at rows with at least ``fewest_steps`` steps left.
+        # Windows start at rows with at least ``fewest_steps`` steps left. After a terminal, what follows is known, too.
         left = self.ends - np.arange(len(self.ends))
-        self.starts = np.flatnonzero(left >= fewest_steps)
+        goes_on = training.short_windows & recording.is_absorbing[self.ends]
+        self.starts = np.flatnonzero(left >= np.where(goes_on, 1, fewest_steps))
         self.left_up_to = np.cumsum(left[self.starts])  # cumulative sum of the steps left to the goal
         self.near_starts = self.starts[left[self.starts] <= SHORT_WAY]
         if not len(self.starts):
             found, wanted = len(self.ends), fewest_steps + 1
+            advice = "a smaller frame_stack" if training.short_windows else "more rows"
             raise InputError(
-                f"the {found} rows contain no {wanted} consecutive rows of one demonstration; use more rows."
+                f"the {found} rows contain no {wanted} consecutive rows of one demonstration; use {advice}."
             )
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:

@@ -22,14 +22,15 @@ from dfplan.config import Recipe, TrainingConfig, read_model_config
 from dfplan.data.recording import Recording
 from dfplan.data.segments import fit_cost_to_go
 from dfplan.data.trajectories import Statistics
-from dfplan.data.value import Value, find_return_bounds, fit_value
+from dfplan.data.value import fit_value
 from dfplan.data.windows import WindowSampler
 from dfplan.ground.devices import is_bfloat16_faster
-from dfplan.ground.errors import InputError
+from dfplan.ground.errors import InputError, choose
 from dfplan.ground.files import write_file
 from dfplan.ground.processes import SINGLE_PROCESS, Processes
 from dfplan.model.diffusion_forcing import DiffusionForcing
-from dfplan.model.levels import draw_levels
+from dfplan.model.levels import LEVEL_SAMPLERS, draw_levels
+from dfplan.model.loss import LOSS_WEIGHTS
 from dfplan.training.checkpoint import FILE_NAME, save_checkpoint
 
 STATE_NAME, RECIPE_NAME = "state.pt", "recipe.json"
@@ -95,12 +96,16 @@ class Trainer:
             recipe = replace(recipe, training=replace(recipe.training, precision=precision))
         self.recipe, self.config = recipe, recipe.training
         self.output, self.device, self.processes = Path(output), device, processes
-        torch.manual_seed(self.config.seed)
-        cost_to_go = fit_cost_to_go(recording, recipe.model.task)
-        statistics, value = Statistics.from_recording(recording), _fit_value(recording, recipe, processes.is_first)
-        self.model = DiffusionForcing(recipe.model, statistics, cost_to_go, value).to(device)
-        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        # The value is fitted last, because it takes long and wrong settings should be found before.
+        choose("level sampler", self.config.level_sampler, LEVEL_SAMPLERS)
+        choose("loss weight", self.config.loss_weight, LOSS_WEIGHTS)
         self.windows = WindowSampler(recording, recipe.model, self.config)
+        task, seed = recipe.model.task, self.config.seed
+        torch.manual_seed(seed)
+        model = DiffusionForcing(recipe.model, Statistics.from_recording(recording), fit_cost_to_go(recording, task))
+        model.value = fit_value(recording, task, seed, show_progress=processes.is_first)
+        self.model = model.to(device)
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = self._make_optimizer(self.model)
         self.step = 0
 
@@ -247,20 +252,6 @@ class Trainer:
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"cannot resume from {path}: {reason}; start a new run with another --output.") from error
-
-
-def _fit_value(recording: Recording, recipe: Recipe, show_progress: bool) -> Value | None:
-    """Return the value of a task without a goal; None if there is a goal or nothing is worth more than anything else.
-
-    Random numbers of its own leave the weights of the network as they are.
-    """
-    task = recipe.model.task
-    if task.goal:
-        return None
-    lowest, highest = find_return_bounds(recording, task)
-    if lowest == highest:
-        return None
-    return fit_value(recording, task, recipe.training.seed, show_progress)
 
 
 def load_recipe(output: str | Path) -> Recipe:
