@@ -6,6 +6,7 @@ bad plans by their jumps: where the model is unsure, a plan jumps, mostly betwee
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.sampling.guides import Guide
 from dfplan.task import Task, index_channels
+
+RETURN_MARGIN = 1e-3  # by which the return of a later candidate must be higher, as a share of the range of returns
 
 Goals = Float[np.ndarray, "plan goal"] | None
 Scores = Float[np.ndarray, " plan"]
@@ -78,16 +81,37 @@ def score_return(plan: Plan, goal: Goals, guide: Guide | None, model: DiffusionF
     return make_return_guide(model)(_to_trajectories(plan, model)).cpu().numpy()
 
 
-SELECTIONS: dict[str, Callable[[Plan, Goals, Guide | None, DiffusionForcing], Scores]] = {
-    "arrival": score_arrival,
-    "consistency": score_consistency,
-    "shortness": score_shortness,
-    "guide": score_by_guide,
-    "return": score_return,
+def find_return_margin(model: DiffusionForcing) -> float:
+    """Return ``RETURN_MARGIN`` in the units of ``score_return``; 0 without a value, whose range is unknown."""
+    value = model.value
+    return 0.0 if value is None else RETURN_MARGIN * float((value.highest - value.lowest) / value.spread)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A way to choose the best of several plans.
+
+    Attributes:
+        score: returns one score for each plan, higher is better.
+        find_margin: returns by how much a later candidate must be better than the first one. Where all plans are
+            equally good, the errors of predicted rewards and of the value would otherwise choose unusual actions.
+        needs_motion: whether the task must name positions and velocities.
+        needs_goal: whether the task must have a goal.
+    """
+
+    score: Callable[[Plan, Goals, Guide | None, DiffusionForcing], Scores]
+    find_margin: Callable[[DiffusionForcing], float] = lambda model: 0.0
+    needs_motion: bool = False
+    needs_goal: bool = False
+
+
+SELECTIONS = {
+    "arrival": Selection(score_arrival, needs_goal=True),
+    "consistency": Selection(score_consistency, needs_motion=True),
+    "shortness": Selection(score_shortness, needs_motion=True, needs_goal=True),
+    "guide": Selection(score_by_guide),
+    "return": Selection(score_return, find_return_margin),
 }
-RETURN_MARGIN = 1e-3  # by which a better return must be better, as a share of the range of returns
-MOTION_SELECTIONS = ("consistency", "shortness")  # they need a task that names positions and velocities
-GOAL_SELECTIONS = ("arrival", "shortness")  # they need a task with a goal
 
 
 def default_selection(task: Task) -> str:
@@ -105,9 +129,6 @@ def choose_best(
 ) -> Plan:
     """Return the best plan of each episode.
 
-    By the return, a later candidate replaces the first one only if it is better by ``RETURN_MARGIN``. Where all plans
-    are equally good, the errors of predicted rewards and of the value would otherwise choose unusual actions.
-
     Args:
         plan: all candidates; those of an episode stand next to each other in the batch.
         goal: of each candidate, environment units.
@@ -121,21 +142,13 @@ def choose_best(
         InputError: if a function returns scores of another shape, or scores that are not numbers.
     """
     if callable(selection):
-        scores = _check_scores(selection(plan), len(plan.rewards))
-        margin = 0.0
+        scores, margin = _check_scores(selection(plan), len(plan.rewards)), 0.0
     else:
-        name = selection or default_selection(model.config.task)
-        scores = SELECTIONS[name](plan, goal, guide, model)
-        margin = _find_margin(model) if name == "return" else 0.0
+        chosen = SELECTIONS[selection or default_selection(model.config.task)]
+        scores, margin = chosen.score(plan, goal, guide, model), chosen.find_margin(model)
     scores = scores.reshape(-1, candidates)  # (episode, candidate)
     scores = scores - margin * (np.arange(candidates) > 0)
     return plan.select(np.arange(len(scores)) * candidates + scores.argmax(axis=1))
-
-
-def _find_margin(model: DiffusionForcing) -> float:
-    """Return ``RETURN_MARGIN`` in the units of the λ-return's score; 0 without a value, whose range is unknown."""
-    value = model.value
-    return 0.0 if value is None else RETURN_MARGIN * float((value.highest - value.lowest) / value.spread)
 
 
 def _check_scores(scores: object, num_plans: int) -> Scores:

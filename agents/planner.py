@@ -147,7 +147,7 @@ class DFPlanner:
 
         Args:
             observation: the present observation in environment units, or a dictionary with ``observation`` and
-                ``desired_goal``.
+                ``desired_goal``, which is not needed for a task without a goal.
             observation_level: level at which the observation is believed, as a share of K (§4.4): 0 trusts it, a
                 higher level says how noisy it is, and 1 says that it is missing, so that its values are ignored. Above
                 0 the model infers the true observation together with the plan, and the plan's own action is executed
@@ -336,7 +336,7 @@ class DFPlanner:
         observation, goal = unpack_observation(observation)
         single = np.ndim(observation) == 1
         observations = check_array(observation, self.task.observation_dim, "observation")
-        goals = self._check_goal(goal, "desired_goal")
+        goals = self._check_goal(goal, "desired_goal") if self.task.goal else None
         states = self._episodes
         if states is None:
             first, seed, num_steps = self._begun

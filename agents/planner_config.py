@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfplan.agents.candidates import GOAL_SELECTIONS, MOTION_SELECTIONS, SELECTIONS
+from dfplan.agents.candidates import SELECTIONS, Selection
 from dfplan.agents.controllers import CONTROLLERS, LOOKAHEAD, MOTION_CONTROLLERS
 from dfplan.agents.named_guides import BY_COST, GUIDE_NAMES, find_way_points, list_guides
 from dfplan.agents.observations import check_share
@@ -237,24 +237,29 @@ class PlannerConfig:
     @property
     def motion_setting(self) -> str | None:
         """The first setting, if any, that takes an observation as a position and the velocity of that position."""
-        execution, sampling = self.execution, self.sampling
+        execution, sampling, selection = self.execution, self.sampling, self._find_selection()
         readers = {
             f"controller={execution.controller!r}": execution.controller in MOTION_CONTROLLERS,
             "hold=True": execution.hold,
             f"replan_error={execution.replan_error}": execution.replan_error is not None,
-            f"selection={sampling.selection!r}": sampling.candidates > 1 and sampling.selection in MOTION_SELECTIONS,
+            f"selection={sampling.selection!r}": selection is not None and selection.needs_motion,
         }
         return next((setting for setting, reads in readers.items() if reads), None)
 
     @property
     def goal_setting(self) -> str | None:
         """The first setting, if any, that needs a goal, apart from guides."""
-        sampling = self.sampling
+        sampling, selection = self.sampling, self._find_selection()
         readers = {
             "in_paint_goal=True": self.guidance.in_paint_goal,
-            f"selection={sampling.selection!r}": sampling.candidates > 1 and sampling.selection in GOAL_SELECTIONS,
+            f"selection={sampling.selection!r}": selection is not None and selection.needs_goal,
         }
         return next((setting for setting, reads in readers.items() if reads), None)
+
+    def _find_selection(self) -> Selection | None:
+        """Return the named selection that chooses among several candidates; None for a function or one candidate."""
+        name = self.sampling.selection
+        return SELECTIONS[name] if self.sampling.candidates > 1 and isinstance(name, str) else None
 
     def _check(self) -> None:
         """Raise ``InputError`` if the mode is unknown or settings of different parts contradict each other."""

@@ -116,7 +116,7 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
 
 
 def suit_task(preset: dict[str, Any], task: Task) -> dict[str, Any]:
-    """Return a preset, or the one that has its place in tasks without a goal."""
+    """Return a preset, or the one that replaces it in tasks without a goal."""
     return RETURN_MONTE_CARLO if preset is MONTE_CARLO_GUIDANCE and not task.goal else preset
 
 

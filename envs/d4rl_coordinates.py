@@ -74,7 +74,9 @@ def _find_layout(env: gymnasium.Env) -> Layout:
     observations = getattr(env.observation_space, "spaces", {}).get("observation")
     sizes = (*getattr(observations, "shape", ()), *(env.action_space.shape or ()))
     if maze is None or not hasattr(maze, "maze_map") or sizes != SIZES:
-        raise InputError(f"only a PointMaze of gymnasium-robotics can be turned to D4RL's coordinates, {name} is none.")
+        raise InputError(
+            f"only a PointMaze of gymnasium-robotics can be converted to D4RL's coordinates, {name} is none."
+        )
     walls = np.array([[cell == WALL for cell in line] for line in maze.maze_map])
     for layout in LAYOUTS.values():
         if maze.maze_size_scaling == 1 and np.array_equal(layout.walls, walls):

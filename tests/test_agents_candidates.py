@@ -82,7 +82,7 @@ def test_a_score_depends_on_the_plan_alone(selection, knowing_model):
     random = np.random.default_rng(0)
     plan, goals = plan_of(random.normal(size=(5, 7, 2)), random.normal(size=(5, 6, 2))), random.normal(size=(5, 2))
     scores = [
-        SELECTIONS[selection](plan.select(rows), goals[rows], guide_to(goals[rows], knowing_model), knowing_model)
+        SELECTIONS[selection].score(plan.select(rows), goals[rows], guide_to(goals[rows], knowing_model), knowing_model)
         for rows in ([0, 1, 2, 3, 4], [0], [1], [2], [3], [4])
     ]
     together, alone = scores[0], np.concatenate(scores[1:])

@@ -327,7 +327,7 @@ def test_of_several_candidates_the_best_is_followed_and_the_first_is_the_plan_wi
         agent = DFPlanner(tiny_model, PlannerConfig(candidates=candidates, selection=selection))
         agent.reset(goal=GOAL, seed=0)
         plans.append(agent.plan(np.stack([START]), keep_rows=True))
-    scores = [SELECTIONS[selection](plan, GOAL[None], None, tiny_model)[0] for plan in plans]
+    scores = [SELECTIONS[selection].score(plan, GOAL[None], None, tiny_model)[0] for plan in plans]
     assert scores == sorted(scores) and scores[-1] > scores[0]
     for plan in plans:
         assert plan.observations.shape == (1, 8, 4)
@@ -480,7 +480,7 @@ def test_the_candidates_of_several_scales_are_the_plans_of_each_scale(tiny_model
         settings = {"guidance_scale": scales, "candidates": candidates, "selection": "arrival"}
         agent = DFPlanner(tiny_model, PlannerConfig(guide="goal_distance", **settings))
         agent.reset(goal=GOAL, seed=0)
-        return SELECTIONS["arrival"](agent.plan(np.stack([START])), GOAL[None], None, tiny_model)[0]
+        return SELECTIONS["arrival"].score(agent.plan(np.stack([START])), GOAL[None], None, tiny_model)[0]
 
     unguided, guided, mixed, reverse = score(0.0), score(5.0), score((0.0, 5.0)), score((5.0, 0.0))
     assert len({unguided, guided, mixed, reverse}) > 1

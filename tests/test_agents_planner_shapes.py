@@ -72,6 +72,16 @@ def test_plans_and_actions_have_the_sizes_of_the_model_alone_and_in_a_batch(worl
         assert agent.act(given).shape == (*batch, world.action_dim)
 
 
+def test_a_task_without_a_goal_ignores_the_goal_of_a_goal_environment():
+    world = World(3, 1, 0)
+    agent, observation = world.agent(), world.path()[0, 0]
+    actions = []
+    for given in (observation, {"observation": observation, "desired_goal": np.ones(2)}):
+        agent.reset(seed=0)
+        actions.append(agent.act(given))
+    np.testing.assert_array_equal(*actions)
+
+
 def test_the_plans_own_actions_are_executed_step_by_step(world):
     agent, path = world.agent(), world.path()[:, 0]
     agent.reset(goal=world.goal, seed=0)

@@ -1,6 +1,8 @@
 """Training on one's own recording, from Python and by the command, in worlds that the tests make."""
 
 import json
+import re
+import shlex
 import sys
 from dataclasses import replace
 
@@ -193,7 +195,7 @@ def test_a_run_is_resumed_and_never_replaced(tmp_path):
     assert dfplan.train(record(), **arguments, resume=True).info["step"] == 1
 
 
-def test_the_command_writes_a_card_that_speaks_of_this_world_and_can_be_run_again(run, tmp_path):
+def test_the_command_writes_a_card_that_speaks_of_this_world_and_can_be_run_again(run, tmp_path, monkeypatch):
     folder = run("--steps", "1", "--evaluate-every", "1", "--set", "model.width=32", "--horizon", "4")
     card = (folder / "README.md").read_text()
     assert card.startswith("# Diffusion Forcing on Slope-v0") and "maze" not in card
@@ -201,9 +203,10 @@ def test_the_command_writes_a_card_that_speaks_of_this_world_and_can_be_run_agai
         assert word in card
     recipe = json.loads((folder / "recipe.json").read_text())
     assert recipe["model"]["width"] == 32 and recipe["model"]["num_tokens"] == 4
-    assert f"--config {folder}/recipe.json" in card
-    run("--config", str(folder / "recipe.json"), "--episodes", "0", "--output", str(tmp_path / "again"))
-    assert json.loads((tmp_path / "again" / "recipe.json").read_text()) == recipe
+    words = shlex.split(re.search(r"Trained by `(.*)`", card)[1])
+    monkeypatch.setattr(sys, "argv", [*words, "--episodes", "0", "--device", "cpu"])
+    command.main()
+    assert json.loads((tmp_path / "run-again" / "recipe.json").read_text()) == recipe
 
 
 def read_recipe(folder):

@@ -27,7 +27,7 @@ class Conditions:
         seeds: number of seeds: ``seed``, ``seed + 1``, ...
         side_by_side: number of episodes at a time. It changes the speed, but no start, goal or random number.
         max_steps: length at which episodes are cut; None for the environment's own.
-        coordinates: ``own``, or ``d4rl`` to turn a PointMaze of gymnasium-robotics to D4RL's coordinates.
+        coordinates: ``own``, or ``d4rl`` to convert a PointMaze of gymnasium-robotics to D4RL's coordinates.
 
     Raises:
         ValueError: if a count is below 1, or ``seed`` is negative.

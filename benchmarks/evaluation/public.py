@@ -32,7 +32,7 @@ def evaluate(
         episodes: number of episodes.
         seed: of the episodes.
         max_steps: length at which episodes are cut; None for the environment's own.
-        coordinates: ``d4rl`` turns a PointMaze of gymnasium-robotics to the coordinates of D4RL, in which the shipped
+        coordinates: ``d4rl`` converts a PointMaze of gymnasium-robotics to D4RL's coordinates, in which the shipped
             checkpoints plan.
 
     Raises:

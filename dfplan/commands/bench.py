@@ -143,7 +143,9 @@ def _make_parser() -> CommandParser:
     parser.add_argument(
         "--max-steps", type=positive_integer, help="steps after which episodes are cut (default: the environment's)"
     )
-    coordinates = "d4rl: turn a PointMaze of gymnasium_robotics to D4RL's coordinates, in which its checkpoints plan"
+    coordinates = (
+        "d4rl: show a PointMaze of gymnasium_robotics in D4RL's coordinates, in which the shipped checkpoints plan"
+    )
     parser.add_argument("--coordinates", choices=tuple(COORDINATES), default="own", help=coordinates)
     parser.add_argument(
         "--preset", choices=PRESET_NAMES, default="default", help="settings of the agent planner: fast, or a high score"

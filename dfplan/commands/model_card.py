@@ -85,11 +85,10 @@ def choose_agents(recipe: Recipe) -> dict[str, dict]:
 
 
 def format_training_command(recipe: Recipe, run: str) -> str:
-    """Return the command that trains a model by the recipe, in the folder ``run``."""
+    """Return the command that trains a model by the recipe of the run in the folder ``run``."""
     maze = find_maze(recipe.env_id)
-    if maze is None:
-        dataset = ["--dataset", recipe.training.dataset]
-        return shlex.join(["dfplan-train", recipe.env_id, *dataset, "--config", f"{run}/recipe.json", "--output", run])
+    if maze is None:  # the configuration names the data set
+        return shlex.join(["dfplan-train", recipe.env_id, "--config", f"{run}/recipe.json", "--output", f"{run}-again"])
     words = ["dfplan-train", f"maze2d-{maze}", "--output", run]
     own = RECIPES[maze]
     if recipe.training.demonstrations == "recorded":

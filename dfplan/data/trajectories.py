@@ -13,7 +13,8 @@ from dfplan.data.recording import Recording
 class Trajectories:
     """A batch of trajectories in environment units.
 
-    ``observations[:, t]`` is the state after ``actions[:, t]``, and ``rewards[:, t]`` is the reward of that state.
+    ``observations[:, t]`` is the state after ``actions[:, t]``. ``rewards[:, t]`` is the reward of that state or of the
+    step to it, as the task says (``Task.reward_of``).
     """
 
     observations: Float[Tensor, "batch step observation"]

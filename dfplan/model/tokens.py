@@ -4,7 +4,7 @@ Only this module knows the layout of a token. A sequence is ``[goal, start, toke
 
 * ``goal``: the values of the task's goal channels, then zeros; only zeros for a task without a goal;
 * ``start``: the current observation, then zeros;
-* token i: ``frame_stack`` steps of [observation after the step, action of the step, reward of that observation].
+* token i: ``frame_stack`` steps of [observation after the step, action of the step, reward].
 
 The paper has no goal token. Here the goal is one more token with a noise level: level 0 conditions the model on it, and
 level K masks it, which gives the paper's unconditional model.

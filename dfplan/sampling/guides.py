@@ -1,8 +1,8 @@
 """Guides: functions that score plans, as log c (§3.4, App. B.5).
 
 A guide scores a batch of plans in environment units, one score per plan, so the strength of guidance does not depend on
-the batch size. A score is a sum over the plan's steps. The sampler divides it by the steps per token, so a token is
-pulled equally hard in plans of any length and with tokens of any size.
+the batch size. Most scores are sums over the plan's steps. The sampler divides a score by the steps per token, so a
+token is pulled equally hard in plans of any length and with tokens of any size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
