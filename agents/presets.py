@@ -70,6 +70,10 @@ TEACHER_FORCING = GOAL_TOKEN | {"schedule": "autoregressive", "sampling_steps": 
 FAST = GOAL_TOKEN | {"sampling_steps": 1, "horizon": 40, "open_loop_horizon": 20}
 BEST: dict[str, Any] = {"open_loop_horizon": 5}
 PRESETS = dict(zip(PRESET_NAMES, (FAST, {}, BEST), strict=True))
+# The same in tasks without a goal.
+RETURN_FAST = RETURN | {"candidates": 1, "sampling_steps": 3}
+RETURN_BEST = RETURN | {"candidates": 8, "sampling_steps": 10}
+WITHOUT_GOAL = ((MONTE_CARLO_GUIDANCE, RETURN_MONTE_CARLO), (FAST, RETURN_FAST), (BEST, RETURN_BEST))
 # Settings that replace the defaults, by the kind of training data. Plans that are as slow as recorded demonstrations
 # are followed better with other settings.
 BY_DEMONSTRATIONS: dict[str, dict[str, Any]] = {
@@ -117,7 +121,9 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
 
 def suit_task(preset: dict[str, Any], task: Task) -> dict[str, Any]:
     """Return a preset, or the one that replaces it in tasks without a goal."""
-    return RETURN_MONTE_CARLO if preset is MONTE_CARLO_GUIDANCE and not task.goal else preset
+    if task.goal:
+        return preset
+    return next((replaced for general, replaced in WITHOUT_GOAL if general is preset), preset)
 
 
 def _choose_guide(model: DiffusionForcing, demonstrations: str) -> str | None:

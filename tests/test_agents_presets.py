@@ -16,6 +16,7 @@ from dfplan.agents.presets import (
     PRESETS,
     TEACHER_FORCING,
     config_for,
+    suit_task,
 )
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
@@ -138,3 +139,12 @@ def test_a_task_without_positions_and_velocities_executes_the_plans_own_actions(
     model = DiffusionForcing(replace(tiny_config, task=Task(3, 1)))
     config = config_for(model, "recorded")
     assert config.execution.controller == "diffused" and config.sampling.selection == "return"
+
+
+def test_presets_have_another_form_in_tasks_without_a_goal():
+    with_goal, without = Task(2, 1, goal=(0,)), Task(2, 1)
+    for general, replaced in presets.WITHOUT_GOAL:
+        assert suit_task(general, with_goal) is general
+        assert suit_task(general, without) is replaced and replaced["guide"] == "return"
+    assert {id(preset) for preset in PRESETS.values() if preset} < {id(general) for general, _ in presets.WITHOUT_GOAL}
+    assert suit_task(POLICY, without) is POLICY

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from dfplan.benchmarks.evaluation.conditions import draw_episode_seeds
 from dfplan.benchmarks.evaluation.episodes import Conditions, Evaluation
 from dfplan.benchmarks.evaluation.estimates import estimate_scores
 from dfplan.benchmarks.reporting import outputs
@@ -107,6 +108,7 @@ def test_every_episode_has_a_line_in_the_csv_file(written):
     places = [(row["agent"], row["seed"], row["episode"]) for row in rows]
     assert places[:3] == [("planner", "0", "0"), ("planner", "0", "1"), ("planner", "0", "2")]
     assert len(rows) == 6 and float(rows[1]["return"]) == 225.0
+    assert [int(rows[0][name]) for name in ("env_seed", "agent_seed")] == list(draw_episode_seeds(0, 0))
     assert rows[2]["first_reach"] == "" and rows[2]["success"] in ("0.0", "False")
 
 
@@ -229,6 +231,8 @@ def test_what_does_not_exist_in_a_world_is_null_and_an_empty_cell(tmp_path):
     with (tmp_path / "episodes.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
     assert row["start_x"] == row["goal_y"] == row["success"] == "" and float(row["length"]) == 2
+    env_seed, agent_seed = elsewhere().conditions.episode_seeds[0]
+    assert (int(row["env_seed"]), int(row["agent_seed"])) == (env_seed, agent_seed) and env_seed < 100
     assert (tmp_path / "returns.png").exists() and not (tmp_path / "paths.png").exists()
 
 

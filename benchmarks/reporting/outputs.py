@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dfplan.benchmarks.evaluation.conditions import draw_episode_seeds
 from dfplan.benchmarks.evaluation.episode_scores import SCORES
 from dfplan.benchmarks.evaluation.estimates import (
     Evaluation,
@@ -86,13 +85,14 @@ def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
         places = ("start_x", "start_y", "goal_x", "goal_y")
         writer.writerow(["agent", "seed", "episode", "env_seed", "agent_seed", *places, *SCORES])
         for agent, evaluation in evaluations.items():
-            for row, (seed, episode) in enumerate(evaluation.conditions.cases):
+            conditions = evaluation.conditions
+            for row, (case, seeds) in enumerate(zip(conditions.cases, conditions.episode_seeds, strict=True)):
                 scores = [
                     float(evaluation.scores[name][row]) if name in evaluation.scores else np.nan for name in SCORES
                 ]
                 cells = ["" if np.isnan(value) else repr(value) for value in scores]
                 positions = [*_find_place(evaluation.paths, row, 0), *_find_place(evaluation.goals, row)]
-                writer.writerow([agent, seed, episode, *draw_episode_seeds(seed, episode), *positions, *cells])
+                writer.writerow([agent, *case, *seeds, *positions, *cells])
 
 
 def _find_place(places: np.ndarray | None, *index: int) -> list[str]:
