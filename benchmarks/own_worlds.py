@@ -155,7 +155,7 @@ def _train(name: str, settings: Settings, run: Run) -> list[DiffusionForcing]:
     world = WORLDS[name]
     recording = load_recording(world)
     recipe = choose_recipe(world.env_id, read_task_by_id(world.env_id, **world.facts), recording)
-    changes = {"dataset": world.file, "steps": settings.steps or recipe.training.steps}
+    changes: dict[str, Any] = {"dataset": world.file, "steps": settings.steps or recipe.training.steps}
     recipes = [
         replace(recipe, training=replace(recipe.training, seed=seed, **changes)) for seed in settings.training_seeds
     ]

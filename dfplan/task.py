@@ -189,15 +189,16 @@ class Spaces:
         """
         tells_goal = bool(task.goal and self.goal_dim)  # an environment need not tell that it has goals
         what = "observations, actions and goals" if tells_goal else "observations and actions"
-        given = (task.observation_dim, task.action_dim, task.goal_dim)[: 2 + tells_goal]
-        expected = (self.observation_dim, self.action_dim, self.goal_dim)[: 2 + tells_goal]
+        given, expected = (
+            (one.observation_dim, one.action_dim, one.goal_dim)[: 3 if tells_goal else 2] for one in (task, self)
+        )
         if given != expected:
             raise InputError(f"{whose} has {what} of sizes {given}, but {name} has {expected}.")
         bounds, limits = np.array(task.bounds), np.array(self.bounds)
         is_limited = np.isfinite(limits)
         if not np.allclose(bounds[is_limited], limits[is_limited]):
-            given, expected = (" to ".join(str(one.round(4).tolist()) for one in pair) for pair in (bounds, limits))
-            raise InputError(f"{whose} has actions from {given}, but {name} has actions from {expected}.")
+            own, its = (" to ".join(str(one.round(4).tolist()) for one in pair) for pair in (bounds, limits))
+            raise InputError(f"{whose} has actions from {own}, but {name} has actions from {its}.")
 
 
 # D4RL's ball in a maze: the observation is (x, y, vx, vy), and actions within -1 and 1 push along x and y.
@@ -228,7 +229,10 @@ def task_from_dict(saved: Mapping[str, Any]) -> Task:
         InputError: if it is not a dictionary of a task.
     """
     try:
-        return Task(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()
+        }
+        return Task(**values)
     except (AttributeError, TypeError) as error:
         raise InputError(f"the task cannot be read: {error}.") from error
 

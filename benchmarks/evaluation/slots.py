@@ -252,9 +252,10 @@ class _Table:
         if self._plane is not None:
             vectors = observations["observation"] if isinstance(observations, Mapping) else observations
             return np.asarray(vectors)[..., self._plane]
-        achieved = observations.get("achieved_goal") if isinstance(observations, Mapping) else None
-        is_plane = self._task is None and np.shape(achieved)[-1:] == (2,)
-        return np.array(achieved) if is_plane else None
+        if self._task is not None or not isinstance(observations, Mapping) or "achieved_goal" not in observations:
+            return None
+        achieved = np.array(observations["achieved_goal"])
+        return achieved if achieved.shape[-1:] == (2,) else None
 
 
 def _take_slot(observations: Any, slot: int) -> Any:

@@ -160,7 +160,7 @@ def _add_training_arguments(training: Mapping[str, Any], **arguments: Any) -> di
         raise InputError(f"{twice[0]} is given twice: as an argument and in training={dict(training)}.")
     if "dataset" in training:
         raise InputError("the data set is the recording, so training={'dataset': ...} cannot be given.")
-    return given | training
+    return given | dict(training)
 
 
 def _check_resumed(recipe: Recipe, recording: Recording, env: Env, task: Task | None) -> None:

@@ -117,7 +117,10 @@ class Recording:
         keys = {key: None for episode in episodes if isinstance(episode, Mapping) for key in episode}
         warn_of_unused(keys, source, EPISODE)
         parts = [cls.from_rows(read_episode(*named), named[1]) for named in zip(episodes, names, strict=True)]
-        widths = {(part.observations.shape[1:], part.actions.shape[1:], np.shape(part.goals)[1:]) for part in parts}
+        widths = {
+            (part.observations.shape[1:], part.actions.shape[1:], None if part.goals is None else part.goals.shape[1:])
+            for part in parts
+        }
         if len(widths) > 1:
             raise InputError(f"{source}: all episodes must have observations, actions and goals of the same sizes.")
         joined: dict[str, Any] = {
