@@ -177,7 +177,7 @@ class Spaces:
         return np.array(self.action_low), np.array(self.action_high)
 
     def check(self, task: Task, whose: str, name: str) -> None:
-        """Check that a task has the sizes of these spaces, and bounds of actions within theirs.
+        """Check that a task has the sizes of these spaces, and their bounds of actions where these are finite.
 
         Args:
             task: what a model was trained for.
@@ -263,7 +263,7 @@ def read_task(env: "gymnasium.Env | gymnasium.vector.VectorEnv", **facts: Any) -
     read = {name: getattr(spaces, name) for name in ("observation_dim", "action_dim", "action_low", "action_high")}
     read["max_episode_steps"] = getattr(getattr(env, "spec", None), "max_episode_steps", None)
     if spaces.goal_dim and "goal" not in facts:
-        read["goal"] = _find_goal_channels(env)
+        read["goal"] = _find_goal_channels(env, spaces)
     return Task(**(read | facts))
 
 
@@ -309,13 +309,13 @@ def _find_action_space(env: Any) -> Any:
     return getattr(env, "single_action_space", None) or env.action_space
 
 
-def _find_goal_channels(env: Any) -> tuple[int, ...]:
+def _find_goal_channels(env: Any, spaces: Spaces) -> tuple[int, ...]:
     """Return the observation channels in a row that are equal to ``achieved_goal`` in a few observations.
 
     Raises:
         InputError: if there are none.
     """
-    samples = _sample_goal_observations(env)
+    samples = _sample_goal_observations(env, spaces)
     if samples:
         observed, achieved = (np.concatenate(column) for column in zip(*samples, strict=True))
         size = achieved.shape[1]
@@ -328,9 +328,9 @@ def _find_goal_channels(env: Any) -> tuple[int, ...]:
     )
 
 
-def _sample_goal_observations(env: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def _sample_goal_observations(env: Any, spaces: Spaces) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return observations and achieved goals, each (slot, channel), at the beginning of a few episodes."""
-    low, high = (np.nan_to_num(bound, posinf=1, neginf=-1) for bound in read_spaces(env).bounds)
+    low, high = (np.nan_to_num(bound, posinf=1, neginf=-1) for bound in spaces.bounds)
     slots, random, seen = getattr(env, "num_envs", ()), np.random.default_rng(0), []
     for seed in range(GOAL_SAMPLES):
         seen.append(env.reset(seed=seed)[0])

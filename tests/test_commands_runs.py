@@ -153,7 +153,7 @@ def test_the_rows_to_use_are_a_setting_of_the_training(tmp_path):
     np.testing.assert_allclose(state.mean[:2], short.observations.mean(axis=0), rtol=1e-5)
 
 
-def test_a_maze_has_its_own_recipe_and_the_facts_that_are_given(tmp_path, monkeypatch):
+def test_a_maze_has_its_own_recipe_and_the_facts_that_are_given(tmp_path):
     recording = dfplan.Recording.from_rows(generate("umaze", 3000, seed=0))
     agent = dfplan.train(
         recording, "maze2d-umaze", output=tmp_path, steps=1, device="cpu", reward_of="transition", horizon=20
@@ -161,6 +161,7 @@ def test_a_maze_has_its_own_recipe_and_the_facts_that_are_given(tmp_path, monkey
     recipe = json.loads((tmp_path / "recipe.json").read_text())
     assert recipe["env_id"] == "maze2d-umaze-v1" and recipe["training"]["demonstrations"] == "re-executed"
     assert agent.task == replace(MAZE, reward_of="transition") and recipe["training"]["rows"] is None
+    assert agent.model.config.horizon == 20
 
 
 def test_tokens_are_shorter_where_episodes_are_short():

@@ -4,8 +4,8 @@ Ids of environments that bring a vector environment of their own, such as D4RL's
 joined by Gymnasium's ``SyncVectorEnv``.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -96,8 +96,27 @@ def read_task_by_id(env_id: str, **facts: Any) -> Task:
     Raises:
         InputError: if there is no such environment, or its task cannot be read.
     """
-    with closing(make_env(env_id)) as env:
+    with open_single(env_id) as env:
         return read_task(env, **facts)
+
+
+def name_env(env: gym.Env | VectorEnv) -> str:
+    """Return Gymnasium's id of an environment, or the name of its class."""
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
+@contextmanager
+def open_single(env: str | Maker | gym.Env) -> Iterator[gym.Env]:
+    """Yield a single environment. It is closed at the end, unless the caller has made it.
+
+    Raises:
+        InputError: if there is no such environment, or it cannot be made.
+    """
+    if isinstance(env, gym.Env):
+        yield env
+        return
+    with closing(make_env(env) if isinstance(env, str) else _call(env)) as made:
+        yield made
 
 
 def find_world(
@@ -134,8 +153,10 @@ def find_world(
 
 def _find_given_world(env: VectorEnv, max_steps: int | None, options: dict[str, Any] | None) -> World:
     """Return the world of a vector environment that the caller has made."""
-    facts = _read_facts(find_single(env), max_steps) | {"spaces": read_spaces(env)}
-    return World(open=lambda _: nullcontext(env), options=options, is_made_by_caller=True, **facts)
+    facts = _read_facts(find_single(env), max_steps)
+    return World(
+        spaces=read_spaces(env), open=lambda _: nullcontext(env), options=options, is_made_by_caller=True, **facts
+    )
 
 
 def _find_made_world(
@@ -143,7 +164,7 @@ def _find_made_world(
 ) -> World:
     """Return the world of environments that ``make`` makes; ``env_id`` may bring a vector environment of its own."""
     with closing(make()) as first:
-        facts = _read_facts(first, max_steps)
+        facts = _read_facts(first, max_steps) | {"spaces": read_spaces(first)}
         has_other_coordinates = isinstance(first, D4RLCoordinates)
         brings_own = env_id is not None and not has_other_coordinates and _brings_own_vector(env_id, first)
     if env_id is not None and brings_own:
@@ -186,15 +207,14 @@ def _join(makers: Sequence[Maker]) -> SyncVectorEnv:
 
 
 def _read_facts(env: Any, max_steps: int | None) -> dict[str, Any]:
-    """Return what a single environment tells of itself."""
+    """Return what a single environment tells of itself, apart from its spaces."""
     base, spec = env.unwrapped, env.spec
     own_steps = spec.max_episode_steps if spec else None
     reference = getattr(base, "ref_min_score", None), getattr(base, "ref_max_score", None)  # as D4RL names them
     is_cut = max_steps is not None  # returns of episodes of another length cannot be compared with the reference
     layout = next((one.layout for one in (env, base) if isinstance(getattr(one, "layout", None), Layout)), None)
     return {
-        "name": spec.id if spec else type(base).__name__,
-        "spaces": read_spaces(env),
+        "name": name_env(env),
         "own_task": find_own_task(env),
         "num_steps": max_steps or own_steps,
         "reference": None if None in reference or is_cut else reference,

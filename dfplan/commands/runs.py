@@ -1,8 +1,7 @@
 """Begins and resumes training runs; ``dfplan-train`` and ``dfplan.train`` share it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.evaluation.environments import find_env_id, make_env
+from dfplan.benchmarks.evaluation.environments import find_env_id, name_env, open_single
 from dfplan.commands.model_card import CARD_NAME
 from dfplan.commands.settings import Changes, change_recipe, list_settings, merge_changes
 from dfplan.config import Recipe
@@ -182,23 +181,13 @@ def _read_world(env: Env, task: Task | None, facts: Mapping[str, Any]) -> tuple[
     """
     if env is None and task is not None:
         return "own", replace(task, **facts)
-    with _open_env(env) as opened:
-        own_name = opened.spec.id if opened.spec else type(opened.unwrapped).__name__
-        name = find_env_id(env) if isinstance(env, str) else own_name
+    if env is None:
+        raise InputError("train() needs the world of the recording: env, or task=Task(...).")
+    env = find_env_id(env) if isinstance(env, str) else env
+    with open_single(env) as opened:
+        name = env if isinstance(env, str) else name_env(opened)
         if task is None:
             return name, read_task(opened, **facts)
         task = replace(task, **facts)
         read_spaces(opened).check(task, "the given task", name)
         return name, task
-
-
-@contextmanager
-def _open_env(env: Env) -> Iterator[gym.Env]:
-    """Yield an environment. It is closed at the end, unless the caller has made it."""
-    if isinstance(env, gym.Env):
-        yield env
-    elif isinstance(env, str) or callable(env):
-        with closing(make_env(find_env_id(env)) if isinstance(env, str) else env()) as made:
-            yield made
-    else:
-        raise InputError("train() needs the world of the recording: env, or task=Task(...).")

@@ -79,16 +79,15 @@ def main() -> None:
     read_commit()  # it is cached now, because another commit may be checked out before the card is written
     asked = merge_changes(*_read_changes(arguments))["training"]
     recording = None if _is_generated(arguments, asked) else _load_recording(arguments, asked)
-    recipe, processes = _choose_recipe(arguments, recording), find_processes()
+    recipe, processes = _find_earlier(arguments) or _choose_recipe(arguments, recording), find_processes()
     _check_batch_size(recipe.training.batch_size, processes)
     if arguments.evaluate_every or arguments.episodes != 0:
         _check_evaluation(recipe)
     with lock_folder(arguments.output) if processes.is_first else nullcontext():
         # Again, because another run may have started here before the folder was locked.
-        recipe = _choose_recipe(arguments, recording)
+        recipe = _find_earlier(arguments) or recipe
         if recording is None:
             recording = _load_maze(recipe, processes.is_first)
-        recording.check(recipe.model.task)
         with processes.connect(device):
             _train(Trainer(recipe, recording, arguments.output, device, processes), arguments)
 
@@ -128,15 +127,20 @@ def _load_recording(arguments: Namespace, asked: dict[str, Any]) -> Recording:
     """Return the recording of a world that is no maze; ``asked`` are the user's settings of the training."""
     if not arguments.resume:
         return Recording.load(asked["dataset"]).take(asked.get("rows"))
-    training = load_recipe(arguments.output).training
-    return Recording.load(asked.get("dataset", training.dataset)).take(training.rows)
+    recipe = load_recipe(arguments.output)
+    recording = Recording.load(asked.get("dataset", recipe.training.dataset)).take(recipe.training.rows)
+    recording.check(recipe.model.task)
+    return recording
 
 
 def _load_maze(recipe: Recipe, progress: bool) -> Recording:
     """Return the recording of a maze, in which it may generate the data."""
     source, maze = recipe.training, find_maze(recipe.env_id)
     assert maze is not None  # ``_is_generated`` has found it
-    return Recording.from_rows(load_dataset(maze, source.dataset, source.rows, source.seed, progress), source.dataset)
+    columns = load_dataset(maze, source.dataset, source.rows, source.seed, progress)
+    recording = Recording.from_rows(columns, source.dataset)
+    recording.check(recipe.model.task)
+    return recording
 
 
 def _check_evaluation(recipe: Recipe) -> None:
@@ -244,8 +248,22 @@ class Reporter:
         return draw_plans(layout, positions, goal, f"{SHOWN_PLANS} plans")
 
 
+def _find_earlier(arguments: Namespace) -> Recipe | None:
+    """Return the recipe of the run to resume; None for a new run.
+
+    Raises:
+        InputError: if a file would be replaced, or if options contradict the run to resume.
+    """
+    if not arguments.resume:
+        check_output_is_free(arguments.output)
+        return None
+    recipe = load_recipe(arguments.output)
+    _check_resumed(recipe, arguments, _read_changes(arguments)[1]["training"])
+    return recipe
+
+
 def _choose_recipe(arguments: Namespace, recording: Recording | None) -> Recipe:
-    """Return the recipe of the run to resume, or the recipe of the world with the changes of the user.
+    """Return the recipe of the world with the changes of the user.
 
     Options for the backbone and for sizes in steps replace settings in the configuration file, and all other options
     replace both.
@@ -255,14 +273,9 @@ def _choose_recipe(arguments: Namespace, recording: Recording | None) -> Recipe:
         recording: of a world that is no maze; None for a maze.
 
     Raises:
-        InputError: if a file would be replaced, or if options contradict each other or the run to resume.
+        InputError: if options contradict each other, or the recording is not of the world.
     """
     in_file, on_line = _read_changes(arguments)
-    if arguments.resume:
-        recipe = load_recipe(arguments.output)
-        _check_resumed(recipe, arguments, on_line["training"])
-        return recipe
-    check_output_is_free(arguments.output)
     asked = merge_changes(in_file, on_line)
     if recording is None:
         is_recorded = asked["training"].get("demonstrations") == "recorded"

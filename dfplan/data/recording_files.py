@@ -69,7 +69,7 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -
         raise InputError(f"minari is needed to write its data sets: {INSTALL_MINARI}.") from error
     try:
         with closing(gymnasium.make(env_id)) as env:  # it imports the module in an id such as module:Env-v0
-            goal = _find_goal_channels(env)
+            goal = _read_goal_channels(env)
             buffers = [
                 EpisodeBuffer(
                     id=number,
@@ -89,7 +89,7 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -
         raise InputError(f"Minari cannot write {dataset_id}: {reason}.") from error
 
 
-def _find_goal_channels(env: gymnasium.Env) -> list[int] | None:
+def _read_goal_channels(env: gymnasium.Env) -> list[int] | None:
     """Return the goal channels of a goal environment; None if observations are no dictionaries."""
     if not isinstance(env.observation_space, gymnasium.spaces.Dict):
         return None
