@@ -9,6 +9,7 @@ from jaxtyping import Float
 from dfplan.agents.observations import unpack_observation
 from dfplan.agents.seeds import Episodes, Seeds, assign_seeds, check_episodes, copy_seeds
 from dfplan.ground.errors import InputError
+from dfplan.spaces import Spaces
 from dfplan.task import MAZE, Task
 
 
@@ -21,11 +22,21 @@ class RandomConfig:
 
 
 class RandomAgent:
-    """Draws actions uniformly within the bounds of a task; each episode of a batch from its own seed."""
+    """Draws actions uniformly within bounds; each episode of a batch from its own seed.
 
-    def __init__(self, task: Task = MAZE):
-        low, high = task.bounds
-        self.task, self.config = task, RandomConfig(tuple(low.tolist()), tuple(high.tolist()))
+    Args:
+        world: a task, or the spaces of an environment.
+
+    Raises:
+        InputError: if the spaces have no finite bounds.
+    """
+
+    def __init__(self, world: Task | Spaces = MAZE):
+        low, high = world.bounds
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise InputError(f"random actions need finite bounds, not {low.tolist()} to {high.tolist()}.")
+        self.task = world if isinstance(world, Task) else None
+        self.config = RandomConfig(tuple(low.tolist()), tuple(high.tolist()))
         self.reset()
 
     def reset(self, goal=None, seed: Seeds = None, num_steps: int | None = None, episodes: Episodes = None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dfplan.ground.command_line import LARGEST_SEED
 from dfplan.ground.errors import unknown_name
 from dfplan.task import MAZE, Task, task_from_dict
 
@@ -147,6 +148,8 @@ class TrainingConfig:
         for name in ("final_learning_rate", "weight_decay", "warmup_steps", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, not {getattr(self, name)}")
+        if self.seed > LARGEST_SEED:
+            raise ValueError(f"seed must be at most {LARGEST_SEED}, not {self.seed}")
         for name in (
             "goal_known",
             "goal_on_the_way",

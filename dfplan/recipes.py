@@ -14,8 +14,8 @@ FEWEST_TOKENS = 4  # of the longest episode; tokens are shorter if episodes are
 # Value of dfplan-train's option --backbone -> the changes of a recipe's model. The RNN has about as many weights as the
 # transformers.
 BACKBONE_SETTINGS: dict[str, dict[str, Any]] = {
-    "transformer": {"causal": False},
-    "causal_transformer": {"causal": True},
+    "transformer": {"backbone": "transformer", "causal": False},
+    "causal_transformer": {"backbone": "transformer", "causal": True},
     "rnn": {"backbone": "rnn", "causal": True, "width": 132, "num_heads": 2},
 }
 _RE_EXECUTED = TrainingConfig(
@@ -90,8 +90,7 @@ def choose_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
             training = replace(recipe.training, dataset=recording.source, rows=None)
             return replace(recipe, model=replace(recipe.model, task=task), training=training)
     model, training = (_WITH_GOAL, _GOAL_TRAINING) if task.goal else (_WITHOUT_GOAL, _RETURN_TRAINING)
-    longest = int(recording.lengths.max())
-    frame_stack = min(model.frame_stack, max(1, longest // FEWEST_TOKENS))
-    num_tokens = min(model.num_tokens, max(1, longest // frame_stack))
+    frame_stack = min(model.frame_stack, max(1, recording.longest // FEWEST_TOKENS))
+    num_tokens = min(model.num_tokens, max(1, recording.longest // frame_stack))
     model = replace(model, task=task, frame_stack=frame_stack, num_tokens=num_tokens)
     return Recipe(env_id, model, replace(training, dataset=recording.source))

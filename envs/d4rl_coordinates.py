@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from dfplan.envs.layouts import CELL_CENTRE_OFFSET, LAYOUTS, Layout
 from dfplan.ground.errors import InputError
+from dfplan.spaces import name_env
 
 WALL = 1  # mark of a wall in the layouts of gymnasium-robotics
 SIZES = (4, 2)  # channels of observation and action: position and velocity, force
@@ -70,15 +71,16 @@ def _turn(vector: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
 
 def _find_layout(env: gymnasium.Env) -> Layout:
     maze = getattr(env.unwrapped, "maze", None)
-    name = env.spec.id if env.spec else type(env.unwrapped).__name__
     observations = getattr(env.observation_space, "spaces", {}).get("observation")
     sizes = (*getattr(observations, "shape", ()), *(env.action_space.shape or ()))
     if maze is None or not hasattr(maze, "maze_map") or sizes != SIZES:
         raise InputError(
-            f"only a PointMaze of gymnasium-robotics can be converted to D4RL's coordinates, {name} is none."
+            f"only a PointMaze of gymnasium-robotics can be converted to D4RL's coordinates, {name_env(env)} is none."
         )
     walls = np.array([[cell == WALL for cell in line] for line in maze.maze_map])
     for layout in LAYOUTS.values():
         if maze.maze_size_scaling == 1 and np.array_equal(layout.walls, walls):
             return layout
-    raise InputError(f"{name} has other walls than D4RL's mazes {', '.join(LAYOUTS)}, so it has no D4RL coordinates.")
+    raise InputError(
+        f"{name_env(env)} has other walls than D4RL's mazes {', '.join(LAYOUTS)}, so it has no D4RL coordinates."
+    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from dfplan.envs.demonstrations import COLUMNS, DATASET_NOISE, Dataset, generate
 from dfplan.envs.layouts import Layout, find_layout
-from dfplan.ground.errors import InputError
+from dfplan.ground.errors import InputError, find_reason
 from dfplan.ground.files import write_file
 
 __all__ = ["DATASET_ROWS", "find_cache_folder", "generate", "load_dataset", "read_hdf5", "write_hdf5"]
@@ -169,17 +169,15 @@ def _load_from_d4rl(layout: Layout) -> Dataset:
         import d4rl  # noqa: F401 (registers the environments)
         import gym
     except Exception as error:  # without MuJoCo 2.1, d4rl raises many kinds of errors and not only ImportError
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(
-            f"the d4rl package cannot be imported ({reason}): it needs gym, mujoco_py and MuJoCo 2.1; "
+            f"the d4rl package cannot be imported ({find_reason(error)}): it needs gym, mujoco_py and MuJoCo 2.1; "
             "'generate' needs none of them and gives data of the same distribution."
         ) from error
     try:
         dataset = gym.make(f"maze2d-{layout.name}-v1").get_dataset()
         dataset = {key: np.asarray(dataset[key]) for key in COLUMNS}
     except Exception as error:  # d4rl has no common class for unknown ids, failed downloads and missing keys
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(
-            f"d4rl has no data set for maze2d-{layout.name}-v1 ({reason}); use 'generate' or a file."
+            f"d4rl has no data set for maze2d-{layout.name}-v1 ({find_reason(error)}); use 'generate' or a file."
         ) from error
     return _check("d4rl", dataset)

@@ -8,6 +8,8 @@ import gymnasium
 import numpy as np
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
+from dfplan.ground.errors import InputError
+
 SUCCESS_KEYS = ("success", "is_success")  # of infos; both names are in use
 
 
@@ -61,7 +63,9 @@ class KeepScoreInfo(gymnasium.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Make one step."""
         observation, reward, terminated, truncated, info = super().step(action)
-        return observation, float(reward), bool(terminated), bool(truncated), _select_info(info)
+        if np.size(reward) != 1:
+            raise InputError(f"the reward of a step must be one number, not {reward!r}.")
+        return observation, float(np.asarray(reward).item()), bool(terminated), bool(truncated), _select_info(info)
 
 
 def _select_info(info: dict[str, Any]) -> dict[str, Any]:

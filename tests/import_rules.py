@@ -11,7 +11,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("dfplan", "envs", "agents", "benchmarks")
 
-LIBRARY = ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.recipes", "dfplan.data", "dfplan.model"]
+LIBRARY = [
+    "dfplan.ground",
+    "dfplan.task",
+    "dfplan.spaces",
+    "dfplan.config",
+    "dfplan.recipes",
+    "dfplan.data",
+    "dfplan.model",
+]
 AGENT = [*LIBRARY, "dfplan.sampling", "dfplan.training", "dfplan.agents"]
 BELOW_EVALUATION = ["dfplan", *AGENT, "dfplan.envs"]
 STUDIES = [
@@ -33,10 +41,11 @@ MAY_IMPORT = {
     ],
     "dfplan.ground": [],
     "dfplan.task": ["dfplan.ground"],
+    "dfplan.spaces": ["dfplan.ground", "dfplan.task"],
     "dfplan.config": ["dfplan.ground", "dfplan.task"],
     "dfplan.recipes": ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.data"],
-    "dfplan.envs": ["dfplan.ground", "dfplan.task"],
-    "dfplan.data": ["dfplan.ground", "dfplan.task", "dfplan.config"],
+    "dfplan.envs": ["dfplan.ground", "dfplan.task", "dfplan.spaces"],
+    "dfplan.data": ["dfplan.ground", "dfplan.task", "dfplan.spaces", "dfplan.config"],
     "dfplan.model": ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.data"],
     "dfplan.sampling": ["dfplan.ground", "dfplan.task", "dfplan.config", "dfplan.data", "dfplan.model"],
     "dfplan.training": LIBRARY,
@@ -44,6 +53,7 @@ MAY_IMPORT = {
     "dfplan.agents": [
         "dfplan.ground",
         "dfplan.task",
+        "dfplan.spaces",
         "dfplan.config",
         "dfplan.data",
         "dfplan.model",

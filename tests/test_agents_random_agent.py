@@ -3,6 +3,7 @@ import pytest
 
 from dfplan.agents.random_agent import RandomAgent
 from dfplan.ground.errors import InputError
+from dfplan.spaces import Spaces
 
 
 def test_actions_are_uniform_and_depend_on_the_episodes_own_seed():
@@ -55,3 +56,11 @@ def test_a_refused_call_draws_no_action():
             with pytest.raises(InputError):
                 agent.act(wrong)
         np.testing.assert_array_equal(agent.act(np.zeros((2, 4))), actions)
+
+
+def test_the_bounds_may_be_those_of_spaces_and_must_be_finite():
+    agent = RandomAgent(Spaces(3, 1, (-2.0,), (5.0,)))
+    agent.reset(seed=0)
+    assert agent.task is None and -2 <= agent.act(np.zeros(3))[0] <= 5
+    with pytest.raises(InputError, match="random actions need finite bounds"):
+        RandomAgent(Spaces(3, 1, (-2.0,), (np.inf,)))

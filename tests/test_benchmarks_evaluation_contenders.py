@@ -1,7 +1,9 @@
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from small_worlds import GoalLine
 
 from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.preset_names import PRESET_NAMES
@@ -145,6 +147,20 @@ def test_the_random_agent_knows_the_task_of_the_checkpoint(checkpoint):
     assert make_contenders(["random"], options)["random"].task == MAZE
 
 
+class FarGoalLine(GoalLine):
+    """Its observations do not hold what is achieved."""
+
+    def _observe(self):
+        return super()._observe() | {"observation": self.state + 1}
+
+
+@pytest.fixture
+def goal_line_with_other_observations():
+    gym.register("FarGoalLine-v0", FarGoalLine, max_episode_steps=5)
+    yield "FarGoalLine-v0"
+    del gym.registry["FarGoalLine-v0"]
+
+
 def test_the_random_agent_of_another_environment_keeps_to_its_bounds():
     agent = make_contenders(["random"], ContenderOptions("Pendulum-v1"))["random"]
     agent.reset(seed=list(range(50)))
@@ -238,3 +254,8 @@ def test_a_controller_that_is_given_wins_over_the_preset(checkpoint, monkeypatch
     options = ContenderOptions("maze2d-umaze-v1", checkpoint, controller="pd", device="cpu", preset="best")
     config = make_contenders(["planner"], options)["planner"].config
     assert config.execution.controller == "pd" and config.sampling.sampling_steps == 7
+
+
+def test_the_random_agent_needs_no_goal_channels(goal_line_with_other_observations):
+    agent = make_contenders(["random"], ContenderOptions(goal_line_with_other_observations))["random"]
+    assert agent.task is None and agent.act(np.zeros((3, 2))).shape == (3, 2)

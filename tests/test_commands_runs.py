@@ -128,11 +128,16 @@ def test_settings_of_all_parts_may_be_given(tmp_path):
         ({"model": {"widht": 3}}, "did you mean width"),
         ({"model": 3}, "model must be a dictionary"),
         ({"minutes": 1, "steps": 3}, "and not both"),
+        ({"minutes": float("inf")}, "minutes must be a finite number above 0, not inf"),
+        ({"minutes": 1, "training": {"steps": 5}}, "training.steps is given twice: minutes also determines it"),
+        ({"horizon": 4, "model": {"num_tokens": 5}}, "model.num_tokens is given twice: horizon also determines it"),
+        ({"action_low": (-9.0,)}, r"the task has actions from \[-9.0\] to \[3.0\], but Slope-v0 has .*\[-3.0\]"),
+        ({"recording": record(reward=1e38)}, "returns too large for float32"),
         ({"env": "Pendulum-v1"}, "2 observation channels, but the environment has 3"),
         ({"horizon": 0}, "horizon must be at least 1"),
         ({"recording": record(reward=0.0).take(5)}, "nothing to plan for: all rewards in the recording are 0"),
         ({"seed": 3, "training": {"seed": 5}}, "seed is given twice"),
-        ({"steps": 3, "training": {"steps": 5}}, "steps is given twice"),
+        ({"steps": 3, "training": {"steps": 5}}, "training.steps is given twice"),
         ({"training": {"dataset": "other.hdf5"}}, "the data set is the recording"),
         ({"training": {"rows": 100_000}}, "rows, not 100000"),
         ({"goal": 0}, "task.goal must be a list of channel numbers, not 0"),
@@ -174,12 +179,13 @@ def test_a_run_is_resumed_in_its_own_world(tmp_path):
     dfplan.train(record(), "Slope-v0", output=tmp_path, steps=1, device="cpu")
     for arguments, message in (
         ({"env": Slope}, "the run to resume is of Slope-v0, not of Slope"),
-        ({"env": "Pendulum-v1"}, "the given task has .* but Pendulum-v1 has"),
+        ({"env": "Pendulum-v1"}, "the run to resume is of Slope-v0, not of Pendulum-v1"),
+        ({"recording": record(episodes=11)}, "the recording is not the recording of the run"),
         ({"env": "Slope-v0", "task": Task(2, 1)}, "the run to resume has another task"),
         ({"env": "Slope-v0", "goal": (0,)}, "a resumed run keeps its settings"),
     ):
         with pytest.raises(InputError, match=message):
-            dfplan.train(record(), output=tmp_path, resume=True, device="cpu", **arguments)
+            dfplan.train(**({"recording": record()} | arguments), output=tmp_path, resume=True, device="cpu")
     narrow = [{"observations": np.zeros((3, 1)), "actions": np.zeros((2, 1))}]
     with pytest.raises(InputError, match="1 observation channels, but the environment has 2"):
         dfplan.train(narrow, output=tmp_path, resume=True, device="cpu")
@@ -275,8 +281,10 @@ def test_the_task_may_bound_actions_and_episodes_where_the_world_does_not(run):
     try:
         bounds = ["--set", "task.action_low=[-3]", "--set", "task.action_high=[3]"]
         folder = run("--steps", "1", *bounds, "--set", "task.max_episode_steps=5")
+        evaluation = dfplan.evaluate(dfplan.DFPlanner.load(folder), "Slope-v0", episodes=2)
     finally:
         del unlimited.kwargs["high"]
+    assert evaluation.scores["length"].tolist() == [5, 5]
     assert "| planner |" in (folder / "README.md").read_text()
 
 
@@ -296,6 +304,9 @@ def test_the_command_resumes_with_the_recording_of_the_run(run):
         (["--set", "model.widht=3"], "", "did you mean width"),
         (["--rows", "100000"], "", "rows, not 100000"),
         (["--demonstrations", "re-executed"], "", "re-executed"),
+        (["--set", "training.steps=3"], "", "training.steps is given twice: by --steps and by --set"),
+        (["--goal", "0", "--set", "task.goal=[0]"], "", "task.goal is given twice: by --goal and by --set"),
+        (["--horizon", "4", "--set", "model.num_tokens=3"], "", "model.num_tokens is given twice: horizon also"),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2(run, capsys, file, arguments, dataset, message):

@@ -49,6 +49,8 @@ def test_assignments_change_settings_of_every_part_and_keep_the_others():
         ("training.gradient_clip=NaN", "gradient_clip must be above 0 and finite, not nan"),
         ("training.weight_decay=-1", "weight_decay must be at least 0 and finite, not -1.0"),
         ("training.seed=-1", "seed must be at least 0 and finite, not -1"),
+        ("training.seed=99999999999999999999999", "seed must be at most 4294967295"),
+        ("task.rests=1", "task.rests must be of the type bool, not 1"),
     ],
 )
 def test_what_cannot_be_set_is_answered_in_a_sentence(assignment, message):
@@ -67,16 +69,16 @@ def test_later_changes_replace_earlier_ones_of_the_same_setting():
 
 def test_a_file_of_settings_is_toml_or_json(tmp_path):
     (tmp_path / "own.toml").write_text("[model]\nwidth = 64\n[training]\nema_decay = 1\n[task]\ngoal = [0]\n")
-    changes = read_config_file(tmp_path / "own.toml")
+    changes = read_config_file(tmp_path / "own.toml", "Pendulum-v1")
     assert changes == {"model": {"width": 64}, "training": {"ema_decay": 1}, "task": {"goal": [0]}}
     (tmp_path / "own.json").write_text(json.dumps(changes))
-    assert read_config_file(tmp_path / "own.json") == changes
+    assert read_config_file(tmp_path / "own.json", "Pendulum-v1") == changes
 
 
 def test_the_recipe_of_a_run_is_a_file_of_settings(tmp_path):
     recipe = RECIPES["large"]
     (tmp_path / "recipe.json").write_text(json.dumps(asdict(recipe)))
-    assert change_recipe(Recipe(recipe.env_id), read_config_file(tmp_path / "recipe.json")) == recipe
+    assert change_recipe(Recipe(recipe.env_id), read_config_file(tmp_path / "recipe.json", recipe.env_id)) == recipe
 
 
 @pytest.mark.parametrize(
@@ -87,10 +89,16 @@ def test_the_recipe_of_a_run_is_a_file_of_settings(tmp_path):
         ("own.json", '{"model": {"task": 5}}', "model.task in the configuration .* must be a table, not 5"),
         ("own.toml", "width = 3", "width in the configuration .* must be a table"),
         ("missing.toml", None, "cannot be read as TOML or JSON"),
+        ("recipe.json", '{"env_id": "Reacher-v5"}', "is of Reacher-v5, not of Pendulum-v1; remove its env_id"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_answered_in_a_sentence(tmp_path, name, text, message):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
-        read_config_file(tmp_path / name)
+        read_config_file(tmp_path / name, "Pendulum-v1")
+
+
+def test_a_setting_given_twice_is_refused():
+    with pytest.raises(InputError, match=r"--set gives model\.width twice"):
+        read_assignments(["model.width=64", "model.width=32"])

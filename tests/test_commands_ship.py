@@ -33,8 +33,7 @@ def test_a_run_ships_in_half_precision_with_a_card_that_names_its_command(run, t
         assert torch.equal(shipped.get_parameter(name), weight.half().float())
     card = (tmp_path / "maze2d-umaze-tiny.md").read_text()
     assert f"1 episodes, seed {episodes.FIRST_REPORTED_SEED}, fixed goal" in card
-    settings = "--demonstrations recorded --steps 1 --batch-size 2 --precision float32"
-    assert f"`dfplan-train maze2d-umaze --output runs/run {settings}`" in card
+    assert "`dfplan-train maze2d-umaze-v1 --config runs/run/recipe.json --output runs/run-again`" in card
 
 
 def test_a_checkpoint_of_the_studies_ships_to_their_folder_and_its_name_is_taken(run, tmp_path, monkeypatch, capsys):

@@ -55,6 +55,15 @@ def test_a_run_leaves_a_checkpoint_a_card_with_scores_and_tensorboard_logs(comma
     assert DFPlanner.load(folder).model.config.num_tokens == 18
 
 
+def test_the_card_names_the_recipe_if_there_is_no_option_for_a_setting(command, tmp_path, monkeypatch):
+    folder = command("--steps", "1", "--episodes", "1", "--set", "training.ema_decay=0.5", "--set", "model.width=32")
+    words = shlex.split(re.search(r"Trained by `(.*)`", (folder / "README.md").read_text())[1])
+    assert words[1:3] == ["maze2d-umaze-v1", "--config"]
+    monkeypatch.setattr("sys.argv", [*words, "--episodes", "0", "--evaluate-every", "0"])
+    train.main()
+    assert (tmp_path / "run-again" / "recipe.json").read_text() == (folder / "recipe.json").read_text()
+
+
 def test_resuming_a_finished_run_writes_its_card_again_with_the_same_command(command):
     folder = command("--steps", "1", "--episodes", "1")
     card = (folder / "README.md").read_text()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from dfplan.data.recording import Recording
 from dfplan.ground.errors import InputError
@@ -220,3 +221,49 @@ def test_last_observations_that_cannot_be_saved_are_reported(tmp_path):
     with pytest.warns(UserWarning, match="not saved, because those of 1 of 2 episodes are unknown"):
         Recording.load([known, EPISODE]).save(tmp_path / "rows.hdf5")
     assert Recording.load(tmp_path / "rows.hdf5").num_steps == 4
+
+
+def test_a_generator_of_episodes_is_a_recording():
+    episodes = [{"observations": np.zeros((3, 2)), "actions": np.zeros((2, 1))}] * 3
+    assert Recording.load(episode for episode in episodes).num_episodes == 3
+
+
+@pytest.mark.parametrize("rows", [-1, 0])
+def test_the_number_of_rows_is_a_whole_number(rows):
+    recording = Recording.from_rows(
+        {"observations": np.zeros((9, 1)), "actions": np.zeros((9, 1)), "timeouts": [0] * 9}
+    )
+    with pytest.raises(InputError, match="rows must be a whole number above 0, not"):
+        recording.take(rows)
+
+
+def test_a_terminal_whose_last_observation_is_lost_is_reported(tmp_path):
+    ended = {"observations": np.arange(3.0)[:, None], "actions": np.zeros((2, 1)), "terminated": True}
+    cut = {"observations": np.zeros((2, 1)), "actions": np.zeros((2, 1))}
+    with pytest.warns(UserWarning, match="those of 1 of 2 episodes are unknown"):
+        Recording.from_episodes([ended, cut]).save(tmp_path / "lost.hdf5")
+
+
+def test_the_digest_tells_recordings_apart():
+    columns = {"observations": np.arange(9.0)[:, None], "actions": np.zeros((9, 1)), "timeouts": [0] * 9}
+    first, same = (Recording.from_rows(columns, source) for source in ("first", "second"))
+    other = Recording.from_rows(columns | {"rewards": np.ones(9)})
+    assert first.digest == same.digest != other.digest
+
+
+def test_the_longest_episode_counts_steps_after_which_the_observation_is_known():
+    steps = {"actions": np.zeros((2, 1))}
+    known, unknown = steps | {"observations": np.zeros((3, 1))}, steps | {"observations": np.zeros((2, 1))}
+    assert Recording.from_episodes([unknown]).longest == 1 and Recording.from_episodes([unknown, known]).longest == 2
+
+
+def test_tensors_that_numpy_does_not_have_are_refused():
+    with pytest.raises(InputError, match="actions of the recording is not an array"):
+        Recording.from_rows(
+            {"observations": np.zeros((2, 1)), "actions": torch.zeros(2, 1).bfloat16(), "timeouts": [0, 0]}
+        )
+
+
+def test_long_lists_of_names_are_cut_short():
+    with pytest.raises(InputError, match="it has a, b, c, d, e, f, g, h, i, j and 16 more"), pytest.warns(UserWarning):
+        Recording.from_rows({name: np.zeros(1) for name in "abcdefghijklmnopqrstuvwxyz"})

@@ -108,15 +108,16 @@ def test_the_seed_determines_the_value(recording, monkeypatch):
 
 
 def test_the_reward_of_a_step_is_in_its_row_or_in_the_next_as_the_task_says(recording):
-    kinds = {kind: module._take_steps(recording, replace(TASK, reward_of=kind)) for kind in ("state", "transition")}
     row = np.flatnonzero(~recording.is_last | recording.is_absorbing)
-    is_step = ~recording.is_absorbing[row]
-    rows_of = {"transition": row, "state": (row + 1) % recording.num_rows}
-    for kind, rewards in ((kind, recording.rewards[found]) for kind, found in rows_of.items()):
-        now, reward, then, goes_on = kinds[kind]
-        np.testing.assert_array_equal(reward[is_step], rewards[is_step])
+    is_cut = np.append(recording.is_final & ~recording.is_absorbing, False)  # no reward of this observation is recorded
+    rows_of = {"transition": (row, 0), "state": (row[~is_cut[row + 1]], 1)}
+    for kind, (row, later) in rows_of.items():
+        now, reward, then, goes_on = module._take_steps(recording, replace(TASK, reward_of=kind))
+        is_step = ~recording.is_absorbing[row]
+        np.testing.assert_array_equal(reward[is_step], recording.rewards[row[is_step] + later])
         assert not reward[~is_step].any() and not goes_on[~is_step].any()
         assert torch.equal(now[~is_step], then[~is_step]) and (~is_step).any()
+    assert is_cut.any()
 
 
 def test_a_value_is_restored_from_its_tensors_and_has_a_gradient(value):
@@ -141,3 +142,9 @@ def test_an_impossible_value_is_refused(value, name, tensor, message):
         replace(value, **{name: tensor}).check("the file", 1)
     with pytest.raises(InputError, match="the file holds a value with shapes that do not match"):
         value.check("the file", 2)
+
+
+def test_returns_too_large_for_float32_are_refused():
+    episode = {"observations": np.zeros((3, 1)), "actions": np.zeros((2, 1)), "rewards": [3e38, -3e38]}
+    with pytest.raises(InputError, match=r"up to 3e\+38 have returns too large for float32"):
+        find_return_bounds(Recording.from_episodes([episode]), TASK)

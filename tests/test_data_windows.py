@@ -209,3 +209,10 @@ def test_episodes_without_a_whole_token_are_refused(tiny_config):
     settings = TrainingConfig(hold_goal=False, short_windows=True)
     with pytest.raises(InputError, match="no 3 consecutive rows of one demonstration; use a smaller frame_stack"):
         WindowSampler(record(range(4), [0, 1, 0, 1]), tiny_config, settings)
+
+
+def test_a_horizon_longer_than_all_episodes_is_reported(tiny_config):
+    episodes = [{"observations": np.zeros((4, 4)), "actions": np.zeros((3, 2))}]
+    training = TrainingConfig(hold_goal=False, short_windows=True)
+    with pytest.warns(UserWarning, match="plans of .* steps are longer than the longest recorded episode of 3 steps"):
+        WindowSampler(Recording.from_episodes(episodes), replace(tiny_config, frame_stack=1), training)

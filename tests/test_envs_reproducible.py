@@ -4,6 +4,7 @@ import pytest
 from gymnasium.spaces import Box
 
 from dfplan.envs.reproducible import KeepScoreInfo, OwnRandomState
+from dfplan.ground.errors import InputError
 
 
 class GlobalDraws(gym.Env):
@@ -76,3 +77,18 @@ def test_infos_keep_success_and_goal_only():
 
 def test_a_goal_that_is_no_array_of_numbers_is_left_out():
     assert KeepScoreInfo(GlobalDraws({"goal": "the red door"})).reset()[1] == {}
+
+
+def test_a_reward_may_be_an_array_of_one_number_and_no_more():
+    class Paid(gym.Env):
+        observation_space = action_space = Box(-1, 1, (1,))
+
+        def __init__(self, reward):
+            self.reward = reward
+
+        def step(self, action):
+            return np.zeros(1), self.reward, False, False, {}
+
+    assert KeepScoreInfo(Paid(np.array([2.0]))).step(np.zeros(1))[1] == 2.0
+    with pytest.raises(InputError, match="the reward of a step must be one number"):
+        KeepScoreInfo(Paid(np.zeros(2))).step(np.zeros(1))

@@ -53,6 +53,13 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted
     assert torch.equal(weights(resumed.ema), weights(uninterrupted.ema))
 
 
+def test_a_run_is_not_resumed_with_another_recording(recipe, tiny_dataset, tmp_path):
+    Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU).save()
+    other = Recording.from_rows(tiny_dataset | {"rewards": tiny_dataset["rewards"] + 1})
+    with pytest.raises(InputError, match="the recording is not the recording of the run"):
+        Trainer(recipe, other, tmp_path, CPU).resume()
+
+
 def test_a_run_writes_a_checkpoint_of_the_averaged_model_with_its_origin(recipe, tiny_dataset, tmp_path):
     averaged = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU).run()
     model, info = load_checkpoint(tmp_path / "model.safetensors")

@@ -14,7 +14,7 @@ from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.observations import check_array
 from dfplan.agents.seeds import Seeds, assign_seeds, copy_seeds
 from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED
-from dfplan.benchmarks.evaluation.environments import World, find_maze, find_world, read_task_by_id
+from dfplan.benchmarks.evaluation.environments import World, find_maze, find_world
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner
 from dfplan.envs.demonstrator import POSITION_GAIN, VELOCITY_GAIN, WaypointController
 from dfplan.envs.layouts import LAYOUTS, parse_maze_name
@@ -250,8 +250,9 @@ def _make_waypoint_agent(options: ContenderOptions) -> Agent:
 def _make_random_agent(options: ContenderOptions) -> Agent:
     from dfplan.agents.random_agent import RandomAgent
 
-    # A checkpoint may know more of the world than the environment tells, such as where positions are.
-    return RandomAgent(read_task_by_id(options.env_id) if options.checkpoint is None else _load_planner(options).task)
+    if options.checkpoint is not None:  # it may know more of the world than the environment tells
+        return RandomAgent(_load_planner(options).task)
+    return RandomAgent(_find_world(options).spaces)
 
 
 CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {

@@ -17,8 +17,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from dfplan.envs.d4rl_coordinates import D4RLCoordinates
 from dfplan.envs.layouts import Layout, parse_maze_name
 from dfplan.envs.reproducible import KeepScoreInfo, OwnRandomState
-from dfplan.ground.errors import InputError, choose
-from dfplan.task import Spaces, Task, find_own_task, read_spaces, read_task
+from dfplan.ground.errors import InputError, choose, find_reason
+from dfplan.spaces import Spaces, find_own_task, find_single, name_env, read_spaces, read_task
+from dfplan.task import Task
 
 Maker = Callable[[], gym.Env]
 EnvLike = str | Maker | gym.Env | VectorEnv
@@ -85,9 +86,8 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env:
         hint = f"did you mean {' or '.join(near)}?" if near else "an id of a module that registers it is module:Env-v0."
         raise InputError(f"there is no environment {env_id!r}; {hint}") from error
     except Exception as error:  # environments raise errors of any kind
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         advice = "; install the module, or add its folder to PYTHONPATH" if isinstance(error, ImportError) else ""
-        raise InputError(f"the environment {env_id} cannot be made: {reason}{advice}.") from error
+        raise InputError(f"the environment {env_id} cannot be made: {find_reason(error)}{advice}.") from error
 
 
 def read_task_by_id(env_id: str, **facts: Any) -> Task:
@@ -98,11 +98,6 @@ def read_task_by_id(env_id: str, **facts: Any) -> Task:
     """
     with open_single(env_id) as env:
         return read_task(env, **facts)
-
-
-def name_env(env: gym.Env | VectorEnv) -> str:
-    """Return Gymnasium's id of an environment, or the name of its class."""
-    return env.spec.id if env.spec else type(env.unwrapped).__name__
 
 
 @contextmanager
@@ -170,11 +165,6 @@ def _find_made_world(
     if env_id is not None and brings_own:
         return World(open=lambda slots: _open_own_vector(env_id, slots, max_steps), options=options, **facts)
     return World(open=lambda slots: closing(_join([make] * slots)), options=options, **facts)
-
-
-def find_single(env: VectorEnv) -> Any:
-    """Return the first single environment of a vector environment if it has any here, or else itself."""
-    return getattr(env.unwrapped, "envs", [env])[0]
 
 
 def _call(make: Maker) -> gym.Env:

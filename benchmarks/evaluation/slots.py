@@ -88,7 +88,7 @@ def find_goals(observations: Any, infos: Mapping[str, Any], task: Task | None) -
     """
     is_told = isinstance(observations, Mapping) and "desired_goal" in observations
     goals = observations["desired_goal"] if is_told else infos.get("goal")
-    if goals is None or (task is not None and not task.goal):
+    if goals is None or (task is not None and not task.goal) or np.asarray(goals).dtype.kind not in "fiu":
         return None
     goals = np.array(goals, dtype=float)
     return goals if task is None else task.take_goal(goals)

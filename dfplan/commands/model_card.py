@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,22 @@ from dfplan.benchmarks.reporting.report import INTERVALS, format_scores_table
 from dfplan.config import ModelConfig, Recipe
 from dfplan.ground.files import replace_file
 from dfplan.model.diffusion_forcing import DiffusionForcing
-from dfplan.recipes import RECIPES, RECORDED_RECIPES
+from dfplan.recipes import BACKBONE_SETTINGS, RECIPES, RECORDED_RECIPES
 
 CARD_NAME = "README.md"
+# The settings of the training that have a command line option.
+TRAINING_OPTIONS = (
+    "demonstrations",
+    "steps",
+    "batch_size",
+    "precision",
+    "level_sampler",
+    "goal_known",
+    "masked_tail",
+    "dataset",
+    "rows",
+    "seed",
+)
 # Level sampler -> names and settings of the agents for models trained with it. Other models have the default agents.
 EVALUATED = {"teacher_forcing": {"teacher-forcing": TEACHER_FORCING}, "full_sequence": {"diffuser": DIFFUSER}}
 DEFAULT_EVALUATED = {"planner": {}, "planner-goal-token": GOAL_TOKEN, "policy": POLICY}
@@ -85,21 +98,28 @@ def choose_agents(recipe: Recipe) -> dict[str, dict]:
 
 
 def format_training_command(recipe: Recipe, run: str) -> str:
-    """Return the command that trains a model by the recipe of the run in the folder ``run``."""
+    """Return the command that trains a model by the recipe of the run in the folder ``run``.
+
+    For a maze it consists of options if there are options for all settings; otherwise it reads ``recipe.json``.
+    """
+    by_file = ["dfplan-train", recipe.env_id, "--config", f"{run}/recipe.json", "--output", f"{run}-again"]
     maze = find_maze(recipe.env_id)
-    if maze is None:  # the configuration names the data set
-        return shlex.join(["dfplan-train", recipe.env_id, "--config", f"{run}/recipe.json", "--output", f"{run}-again"])
+    if maze is None:
+        return shlex.join(by_file)
     words = ["dfplan-train", f"maze2d-{maze}", "--output", run]
     own = RECIPES[maze]
     if recipe.training.demonstrations == "recorded":
         own = RECORDED_RECIPES[maze]
         words += ["--demonstrations", "recorded"]
-    if name_backbone(recipe.model) != name_backbone(own.model):
-        words += ["--backbone", name_backbone(recipe.model)]
-    default = asdict(own.training)
-    for name, value in asdict(recipe.training).items():
-        if value not in (default[name], None):
-            words += [format_option(name), str(value)]
+    backbone = name_backbone(recipe.model)
+    if backbone != name_backbone(own.model):
+        words += ["--backbone", backbone]
+        own = replace(own, model=replace(own.model, **BACKBONE_SETTINGS[backbone]))
+    changed = {name: value for name, value in asdict(recipe.training).items() if value != getattr(own.training, name)}
+    if recipe.model != own.model or not set(changed) <= set(TRAINING_OPTIONS):
+        return shlex.join(by_file)
+    for name, value in changed.items():
+        words += [] if value is None else [format_option(name), str(value)]
     return shlex.join(words)
 
 

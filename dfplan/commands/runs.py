@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from dfplan.agents.planner import DFPlanner
-from dfplan.benchmarks.evaluation.environments import find_env_id, name_env, open_single
+from dfplan.benchmarks.evaluation.environments import find_env_id, open_single
 from dfplan.commands.model_card import CARD_NAME
 from dfplan.commands.settings import Changes, change_recipe, list_settings, merge_changes
 from dfplan.config import Recipe
@@ -18,11 +19,20 @@ from dfplan.ground.devices import find_device
 from dfplan.ground.errors import InputError, unknown_name
 from dfplan.ground.files import lock_folder
 from dfplan.recipes import choose_recipe
-from dfplan.task import FACTS, Task, read_spaces, read_task
+from dfplan.spaces import name_env, read_spaces, read_task
+from dfplan.task import FACTS, Task
 from dfplan.training.checkpoint import FILE_NAME
 from dfplan.training.trainer import RECIPE_NAME, STATE_NAME, Trainer, load_recipe
 
 Env = str | gym.Env | Callable[[], gym.Env] | None
+# Argument of its own -> the part of a recipe and the settings there that it determines.
+DETERMINES = {
+    "minutes": ("training", ("steps",)),
+    "steps": ("training", ("steps",)),
+    "horizon": ("model", ("num_tokens",)),
+    "frame_stack": ("model", ("frame_stack",)),
+    "backbone": ("model", ("backbone", "causal")),
+}
 
 
 @dataclass(frozen=True)
@@ -43,9 +53,9 @@ class WindowSizes:
             return recipe
         for name in ("horizon", "frame_stack"):
             size = getattr(self, name)
-            if size is not None and size < 1:
-                raise InputError(f"{name} must be at least 1 step, not {size}.")
-        frame_stack = self.frame_stack or recipe.model.frame_stack
+            if size is not None and not (isinstance(size, Integral) and size >= 1):
+                raise InputError(f"{name} must be at least 1 step, and a whole number of them, not {size!r}.")
+        frame_stack = int(self.frame_stack or recipe.model.frame_stack)
         num_tokens = math.ceil((self.horizon or recipe.model.horizon) / frame_stack)
         return replace(recipe, model=replace(recipe.model, frame_stack=frame_stack, num_tokens=num_tokens))
 
@@ -88,9 +98,13 @@ def train(
         InputError: if an argument cannot be used, the recording is not of this world, there is nothing to plan for, or
             ``output`` has a run that would be replaced.
     """
-    if minutes is not None and (steps is not None or not minutes > 0):
-        raise InputError(f"give minutes above 0, or steps, and not both; minutes={minutes} and steps={steps}.")
-    found, output, changes = Recording.load(recording), Path(output), _sort_settings(settings)
+    if minutes is not None and not (isinstance(minutes, Real) and 0 < minutes < math.inf):
+        raise InputError(f"minutes must be a finite number above 0, not {minutes!r}.")
+    if not isinstance(task, Task | None):
+        raise InputError(f"task must be a dfplan.Task, not {task!r}.")
+    changes = _sort_settings(settings)
+    refuse_doubles(changes, {"minutes": minutes, "steps": steps, "horizon": horizon, "frame_stack": frame_stack})
+    found, output = Recording.load(recording), Path(output)
     if resume:
         if settings or steps or minutes or horizon or frame_stack or seed:
             raise InputError("a resumed run keeps its settings; give resume=True without others.")
@@ -118,7 +132,27 @@ def check_output_is_free(output: Path) -> None:
     """Raise ``InputError`` if a file of a run in ``output`` would be replaced."""
     for name in (RECIPE_NAME, STATE_NAME, FILE_NAME, CARD_NAME):
         if (output / name).exists():
-            raise InputError(f"{output / name} exists and is not replaced; add --resume, or choose another --output.")
+            raise InputError(
+                f"{output / name} exists and is not replaced; resume the run (--resume, or resume=True), or choose "
+                "another output folder."
+            )
+
+
+def refuse_doubles(changes: Changes, arguments: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` if a setting is given twice: as an argument of its own, and among the changes.
+
+    Args:
+        changes: settings by their names in a recipe.
+        arguments: the values of arguments that determine settings (``DETERMINES``); None for those that are not given.
+    """
+    given = [name for name, value in arguments.items() if value is not None]
+    for name in given:
+        part, settings = DETERMINES[name]
+        for setting in settings:
+            if setting in changes.get(part, {}):
+                raise InputError(f"{part}.{setting} is given twice: {name} also determines it.")
+    if "minutes" in given and "steps" in given:
+        raise InputError("give minutes or steps, and not both.")
 
 
 def count_steps(trainer: Trainer, minutes: float) -> int:
@@ -164,13 +198,15 @@ def _add_training_arguments(training: Mapping[str, Any], **arguments: Any) -> di
 
 def _check_resumed(recipe: Recipe, recording: Recording, env: Env, task: Task | None) -> None:
     """Raise ``InputError`` if a recording, an environment or a task is not that of the run to resume."""
-    recording.check(recipe.model.task)
-    if task not in (None, recipe.model.task):
-        raise InputError("the run to resume has another task; give resume=True without one.")
+    if isinstance(env, str) and find_env_id(env) != recipe.env_id:
+        raise InputError(f"the run to resume is of {recipe.env_id}, not of {env}.")
     if env is not None:
         name, _ = _read_world(env, recipe.model.task, {})
         if name != recipe.env_id:
             raise InputError(f"the run to resume is of {recipe.env_id}, not of {name}.")
+    if task not in (None, recipe.model.task):
+        raise InputError("the run to resume has another task; give resume=True without one.")
+    recording.check(recipe.model.task)
 
 
 def _read_world(env: Env, task: Task | None, facts: Mapping[str, Any]) -> tuple[str, Task]:

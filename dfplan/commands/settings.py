@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
-from dfplan.ground.errors import InputError, unknown_name
+from dfplan.ground.errors import InputError, find_reason, unknown_name
 from dfplan.task import Task, read_numbers
 
 PARTS: dict[str, type] = {"model": ModelConfig, "training": TrainingConfig, "task": Task}
@@ -32,28 +32,38 @@ def read_assignments(assignments: Sequence[str]) -> Changes:
             value = json.loads(text)
         except json.JSONDecodeError:
             value = text.strip()
-        changes.setdefault(part, {})[setting] = value
+        if setting in changes.setdefault(part, {}):
+            raise InputError(f"--set gives {name.strip()} twice.")
+        changes[part][setting] = value
     return changes
 
 
-def read_config_file(path: str | Path) -> Changes:
+def read_config_file(path: str | Path, env_id: str) -> Changes:
     """Return the changes in a TOML or JSON file with the tables ``model``, ``training`` and ``task``.
 
     The file ``recipe.json`` of a run is such a file, too. Its task is in its model.
 
+    Args:
+        path: of the file.
+        env_id: of the world; a file that names another one is refused.
+
     Raises:
-        InputError: if the file is missing or cannot be read.
+        InputError: if the file is missing or cannot be read, or it is of another world.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
         contents = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = find_reason(error)
         raise InputError(f"the configuration {path} cannot be read as TOML or JSON: {reason}.") from error
     if not isinstance(contents, dict):
         raise InputError(f"the configuration {path} must have the tables {', '.join(PARTS)}.")
-    contents.pop("env_id", None)  # of a recipe.json
+    own = contents.pop("env_id", env_id)  # of a recipe.json
+    if own != env_id:
+        raise InputError(
+            f"the configuration {path} is of {own}, not of {env_id}; remove its env_id to use it for another world."
+        )
     for part, table in contents.items():
         if not isinstance(table, dict):
             raise InputError(f"{part} in the configuration {path} must be a table, not {table!r}.")

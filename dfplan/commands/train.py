@@ -23,8 +23,16 @@ from dfplan.benchmarks.evaluation.estimates import count_steps_to_arrival
 from dfplan.benchmarks.evaluation.slots import find_goals
 from dfplan.benchmarks.reporting.figures import draw_plans
 from dfplan.benchmarks.reporting.provenance import read_commit
-from dfplan.commands.model_card import CARD_NAME, choose_agents, format_option, is_untouched, name_backbone, write_card
-from dfplan.commands.runs import WindowSizes, check_output_is_free, count_steps
+from dfplan.commands.model_card import (
+    CARD_NAME,
+    TRAINING_OPTIONS,
+    choose_agents,
+    format_option,
+    is_untouched,
+    name_backbone,
+    write_card,
+)
+from dfplan.commands.runs import DETERMINES, WindowSizes, check_output_is_free, count_steps, refuse_doubles
 from dfplan.commands.settings import Changes, change_recipe, merge_changes, read_assignments, read_config_file
 from dfplan.config import DEMONSTRATIONS, PRECISIONS, Recipe
 from dfplan.data.recording import Recording
@@ -53,19 +61,6 @@ from dfplan.training.trainer import SAVE_SECONDS, Progress, Trainer, load_recipe
 PERIODIC_EPISODES, PERIODIC_SEED = 20, 0  # of the evaluations during training, by which recipes are chosen
 MAZE_EPISODES, EPISODES = 100, 20  # of the model card: in D4RL's mazes, and in other worlds
 SHOWN_PLANS = 6
-# The settings of the training that have a command line option.
-RECIPE_OPTIONS = (
-    "demonstrations",
-    "steps",
-    "batch_size",
-    "precision",
-    "level_sampler",
-    "goal_known",
-    "masked_tail",
-    "dataset",
-    "rows",
-    "seed",
-)
 TASK_OPTIONS = ("goal", "position", "velocity", "reward_of")
 
 
@@ -77,9 +72,9 @@ def main() -> None:
     arguments.env = find_env_id(arguments.env)
     device = find_device(assign_device(arguments.device))
     read_commit()  # it is cached now, because another commit may be checked out before the card is written
-    asked = merge_changes(*_read_changes(arguments))["training"]
-    recording = None if _is_generated(arguments, asked) else _load_recording(arguments, asked)
-    recipe, processes = _find_earlier(arguments) or _choose_recipe(arguments, recording), find_processes()
+    earlier, asked = _find_earlier(arguments), merge_changes(*_read_changes(arguments))["training"]
+    recording = None if _is_generated(arguments, asked) else _load_recording(earlier, asked)
+    recipe, processes = earlier or _choose_recipe(arguments, recording), find_processes()
     _check_batch_size(recipe.training.batch_size, processes)
     if arguments.evaluate_every or arguments.episodes != 0:
         _check_evaluation(recipe)
@@ -93,12 +88,26 @@ def main() -> None:
 
 
 def _read_changes(arguments: Namespace) -> tuple[Changes, Changes]:
-    """Return the settings in the configuration file, and those on the command line, which replace them."""
-    given = {name: getattr(arguments, name) for name in RECIPE_OPTIONS if getattr(arguments, name) is not None}
+    """Return the settings in the configuration file, and those on the command line, which replace them.
+
+    Raises:
+        InputError: if the file cannot be read, or a setting is given twice on the command line.
+    """
+    given = {name: getattr(arguments, name) for name in TRAINING_OPTIONS if getattr(arguments, name) is not None}
     facts = {name: getattr(arguments, name) for name in TASK_OPTIONS if getattr(arguments, name) is not None}
-    in_file = read_config_file(arguments.config) if arguments.config else {}
+    in_file = read_config_file(arguments.config, arguments.env) if arguments.config else {}
     assigned = read_assignments(arguments.set or [])
+    _refuse_doubles(arguments, assigned, {"task": facts, "training": given})
     return merge_changes(in_file), merge_changes({"task": facts, "training": given}, assigned)
+
+
+def _refuse_doubles(arguments: Namespace, assigned: Changes, given: Changes) -> None:
+    """Raise ``InputError`` if an option and ``--set`` give the same setting."""
+    for part, table in given.items():
+        for setting in table:
+            if setting in assigned.get(part, {}):
+                raise InputError(f"{part}.{setting} is given twice: by {format_option(setting)} and by --set.")
+    refuse_doubles(assigned, {name: getattr(arguments, name) for name in DETERMINES})
 
 
 def _is_generated(arguments: Namespace, asked: dict[str, Any]) -> bool:
@@ -123,13 +132,17 @@ def _is_generated(arguments: Namespace, asked: dict[str, Any]) -> bool:
     return False
 
 
-def _load_recording(arguments: Namespace, asked: dict[str, Any]) -> Recording:
-    """Return the recording of a world that is no maze; ``asked`` are the user's settings of the training."""
-    if not arguments.resume:
+def _load_recording(earlier: Recipe | None, asked: dict[str, Any]) -> Recording:
+    """Return the recording of a world that is no maze.
+
+    Args:
+        earlier: recipe of the run to resume; None for a new run.
+        asked: settings of the training that the user has given.
+    """
+    if earlier is None:
         return Recording.load(asked["dataset"]).take(asked.get("rows"))
-    recipe = load_recipe(arguments.output)
-    recording = Recording.load(asked.get("dataset", recipe.training.dataset)).take(recipe.training.rows)
-    recording.check(recipe.model.task)
+    recording = Recording.load(earlier.training.dataset).take(earlier.training.rows)
+    recording.check(earlier.model.task)
     return recording
 
 
@@ -285,7 +298,7 @@ def _choose_recipe(arguments: Namespace, recording: Recording | None) -> Recipe:
     else:
         recipe = choose_recipe(arguments.env, read_task_by_id(arguments.env, **asked["task"]), recording)
     recipe = change_recipe(recipe, in_file)
-    recipe = replace(recipe, model=replace(recipe.model, **BACKBONE_SETTINGS.get(arguments.backbone, {})))
+    recipe = change_recipe(recipe, {"model": BACKBONE_SETTINGS.get(arguments.backbone, {})})
     return change_recipe(WindowSizes(arguments.horizon, arguments.frame_stack).change(recipe), on_line)
 
 

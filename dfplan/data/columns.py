@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dfplan.ground.errors import InputError
+from dfplan.ground.errors import InputError, find_reason
 
 Table = dict[str, np.ndarray]
 # Columns with one number per row -> their data type.
@@ -24,6 +24,7 @@ OTHER_NAMES = {
 }
 # Columns of D4RL and OGBench that are not needed. Whoever has any other column may have misspelt its name.
 NOT_NEEDED = ("infos", "metadata", "qpos", "qvel", "button_states", "id", "options")
+MOST_NAMES = 10  # that a message lists
 
 
 def warn_of_unused(names: Iterable[Any], source: str, used: Collection[str] = (*WIDE, *FLAT)) -> None:
@@ -113,7 +114,10 @@ def _rename(columns: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def _list_names(columns: Iterable[Any]) -> str:
-    return ", ".join(sorted(map(str, columns))) or "nothing"
+    """Return a few of the names in a line."""
+    names = sorted(map(str, columns))
+    more = len(names) - MOST_NAMES
+    return (", ".join(names[:MOST_NAMES]) or "nothing") + (f" and {more} more" if more > 0 else "")
 
 
 def _check_end(marks: Any, is_last: np.ndarray, name: str) -> None:
@@ -136,6 +140,8 @@ def _to_array(value: Any, name: str) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise InputError(f"{name} is not an array: its rows have different lengths.") from error
+    except (TypeError, RuntimeError) as error:  # of tensors of a kind that NumPy does not have
+        raise InputError(f"{name} is not an array: {find_reason(error)}.") from error
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} must hold numbers, not {array.dtype}.")
     if array.dtype.kind == "f":

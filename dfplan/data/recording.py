@@ -4,9 +4,12 @@
 (``dfplan.data.recording_files``).
 """
 
+import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ class Recording:
 
     Row t holds an observation, the action taken there, and the reward of that row: of the step to the next row, or of
     the observation of the row, as the task says (``Task.reward_of``). If the observation after the last step of an
-    episode is known, it has a row of its own, whose action is not used.
+    episode is known, it has a row of its own. This final row has no action and no reward; those of the row before it
+    stand in their place, or zeros if the episode terminated.
 
     Attributes:
         observations, actions, rewards: of each row.
@@ -103,15 +107,16 @@ class Recording:
         """Return the recording of a list of episodes.
 
         Args:
-            episodes: one dictionary for each episode: ``observations`` (steps + 1 rows, or as many as steps),
-                ``actions``, ``rewards``, and whether it ``terminated`` (a Boolean, or one for each step). The
-                observations of a goal environment are a dictionary of ``observation`` and ``desired_goal``.
+            episodes: dictionaries in a list or another iterable, one for each episode: ``observations`` (steps + 1
+                rows, or as many as steps), ``actions``, ``rewards``, and whether it ``terminated`` (a Boolean, or one
+                for each step). The observations of a goal environment are a dictionary of ``observation`` and
+                ``desired_goal``.
             source: where the episodes come from, for messages.
 
         Raises:
             InputError: if there is no episode, or an episode cannot be used.
         """
-        if not isinstance(episodes, list | tuple) or not episodes:
+        if not isinstance(episodes, Iterable) or not (episodes := list(episodes)):
             raise InputError(f"{source} has no episodes: give a list of dictionaries, one for each episode.")
         names = [f"{source}, episode {number}" for number in range(len(episodes))]
         keys = {key: None for episode in episodes if isinstance(episode, Mapping) for key in episode}
@@ -155,6 +160,21 @@ class Recording:
         return int(self.is_last.sum())
 
     @property
+    def longest(self) -> int:
+        """Most steps of an episode after which the observation is known."""
+        rows = np.diff(np.flatnonzero(self.is_last), prepend=-1)
+        return int(rows.max()) - 1
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all columns, by which the recording of a run is recognised."""
+        found = hashlib.sha256()
+        for name, column in self.columns.items():
+            found.update(f"{name} {column.dtype} {column.shape}".encode())
+            found.update(np.ascontiguousarray(column).data)
+        return found.hexdigest()
+
+    @property
     def lengths(self) -> Int[np.ndarray, " episode"]:
         """Number of steps of each episode."""
         steps = np.cumsum(~self.is_final)[self.is_last]
@@ -177,10 +197,12 @@ class Recording:
         """Return the first rows, all of them for None.
 
         Raises:
-            InputError: if there are fewer.
+            InputError: if there are fewer, or ``rows`` is no whole number above 0.
         """
         if rows is None:
             return self
+        if not isinstance(rows, Integral) or rows < 1:
+            raise InputError(f"rows must be a whole number above 0, not {rows!r}.")
         if rows > self.num_rows:
             raise InputError(f"{self.source} has {self.num_rows} rows, not {rows}; ask for fewer.")
         taken: dict[str, Any] = {name: column[:rows].copy() for name, column in self.columns.items()}
@@ -230,7 +252,7 @@ class Recording:
         """
         write_hdf5(path, self._to_columns())
 
-    def save_minari(self, dataset_id: str, env_id: str) -> Any:
+    def save_minari(self, dataset_id: str, env_id: str, goal: Sequence[int] | None = None) -> Any:
         """Write the recording into Minari's local store, and return Minari's data set.
 
         Episodes whose last observation is unknown lose their last step, because an episode of Minari has one
@@ -239,6 +261,7 @@ class Recording:
         Args:
             dataset_id: for instance ``pendulum/mixed-v0``.
             env_id: Gymnasium id of the recording's world.
+            goal: observation channels of the achieved goal; None to find them in the environment.
 
         Raises:
             InputError: if minari is not installed or refuses the data set, or the environment cannot be used.
@@ -252,7 +275,7 @@ class Recording:
             episode |= {"rewards": self.rewards[rows[:-1]], "terminals": is_cut & self.is_absorbing[rows[-1]]}
             episode |= {} if self.goals is None else {"goals": self.goals[rows]}
             episodes.append(episode | {"timeouts": is_cut & ~episode["terminals"]})
-        return write_minari(dataset_id, env_id, episodes)
+        return write_minari(dataset_id, env_id, episodes, goal)
 
     def _to_columns(self) -> Table:
         """Return D4RL's columns, with ``next_observations`` if the last observation of every episode is known."""
@@ -261,10 +284,12 @@ class Recording:
         is_last, ended = (self.is_last | follows)[step], np.append(self.is_absorbing[1:], False)[step]
         columns = {"observations": self.observations[step], "actions": self.actions[step]}
         columns |= {"rewards": self.rewards[step], "terminals": ended, "timeouts": is_last & ~ended}
-        is_known = follows[step][is_last]
+        is_known, after = follows[step][is_last], np.roll(self.observations, -1, axis=0)[step]
+        # A terminated episode is read again with its last observation twice.
+        is_repeated = ended & (after == columns["observations"]).all(axis=1)
         if is_known.all():
-            columns["next_observations"] = np.roll(self.observations, -1, axis=0)[step]
-        elif (is_known & ~ended[is_last]).any():
+            columns["next_observations"] = after
+        elif (is_known & ~is_repeated[is_last]).any():
             warnings.warn(
                 f"the observations after the last steps are not saved, because those of {(~is_known).sum()} of "
                 f"{len(is_known)} episodes are unknown.",

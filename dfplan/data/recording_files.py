@@ -1,6 +1,7 @@
 """Files of recordings: HDF5 of D4RL, npz of OGBench, and the data sets of Minari."""
 
 import io
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import h5py
 import numpy as np
 
 from dfplan.data.columns import FLAT, OTHER_NAMES, WIDE, Table, warn_of_unused
-from dfplan.ground.errors import InputError
+from dfplan.ground.errors import InputError, find_reason
 from dfplan.ground.files import write_file
-from dfplan.task import read_task
+from dfplan.spaces import read_task
 
 MINARI = "minari:"  # prefix of a Minari id, for instance minari:D4RL/pointmaze/medium-v2
 INSTALL_MINARI = "pip install 'dfplan[minari]'"
@@ -51,13 +52,16 @@ def write_hdf5(path: str | Path, table: Table) -> None:
     write_file(path, image.getbuffer())
 
 
-def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -> Any:
+def write_minari(
+    dataset_id: str, env_id: str, episodes: list[dict[str, Any]], goal: Sequence[int] | None = None
+) -> Any:
     """Write episodes into Minari's local store, and return Minari's data set.
 
     Args:
         dataset_id: for instance ``pendulum/mixed-v0``.
         env_id: Gymnasium id of the episodes' world.
         episodes: the columns of each episode, with one observation more than steps; ``goals`` has as many.
+        goal: observation channels that are the achieved goal in a goal environment; None to find them.
 
     Raises:
         InputError: if minari is not installed or refuses the data set.
@@ -69,7 +73,7 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -
         raise InputError(f"minari is needed to write its data sets: {INSTALL_MINARI}.") from error
     try:
         with closing(gymnasium.make(env_id)) as env:  # it imports the module in an id such as module:Env-v0
-            goal = _read_goal_channels(env)
+            goal = _find_goal_channels(env, goal)
             buffers = [
                 EpisodeBuffer(
                     id=number,
@@ -85,18 +89,17 @@ def write_minari(dataset_id: str, env_id: str, episodes: list[dict[str, Any]]) -
     except InputError:
         raise
     except Exception as error:  # Minari has no common class for ids that exist and environments that do not
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise InputError(f"Minari cannot write {dataset_id}: {reason}.") from error
+        raise InputError(f"Minari cannot write {dataset_id}: {find_reason(error)}.") from error
 
 
-def _read_goal_channels(env: gymnasium.Env) -> list[int] | None:
+def _find_goal_channels(env: gymnasium.Env, given: Sequence[int] | None) -> Sequence[int] | None:
     """Return the goal channels of a goal environment; None if observations are no dictionaries."""
     if not isinstance(env.observation_space, gymnasium.spaces.Dict):
         return None
-    return list(read_task(env).goal)
+    return read_task(env, **({} if given is None else {"goal": given})).goal
 
 
-def _nest_observations(episode: dict[str, Any], goal: list[int] | None) -> Any:
+def _nest_observations(episode: dict[str, Any], goal: Sequence[int] | None) -> Any:
     """Return the observations of an episode as its environment gives them.
 
     Raises:
@@ -109,7 +112,8 @@ def _nest_observations(episode: dict[str, Any], goal: list[int] | None) -> Any:
         return {"observation": observations}
     if "goals" not in episode:
         raise InputError("the environment has goals, but no goals were recorded; a data set of Minari needs them.")
-    return {"observation": observations, "desired_goal": episode["goals"], "achieved_goal": observations[:, goal]}
+    achieved = observations[:, list(goal)]
+    return {"observation": observations, "desired_goal": episode["goals"], "achieved_goal": achieved}
 
 
 def _read_hdf5(path: Path) -> Table:
@@ -132,7 +136,7 @@ def _read_npz(path: Path) -> Table:
             table = {key: file[key] for key in file}
     except Exception as error:  # NumPy raises many kinds of errors for damaged files
         raise InputError(f"{path} is neither an HDF5 nor an npz file, or it is damaged.") from error
-    if "terminals" in table and not {"rewards", "timeouts"} & set(table):
+    if "terminals" in table and not {"rewards", "timeouts", *OTHER_NAMES} & set(table):
         table["timeouts"] = table.pop("terminals")
     return table
 
@@ -152,9 +156,8 @@ def _read_minari(dataset: str | Path) -> list[dict[str, Any]]:
         else:
             episodes = minari.load_dataset(dataset)
     except Exception as error:  # Minari has no common class for missing ids and damaged folders
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(
-            f"there is no recording {dataset}: it is no file, and Minari cannot load it ({reason}); "
+            f"there is no recording {dataset}: it is no file, and Minari cannot load it ({find_reason(error)}); "
             f"`minari download {dataset}` gets a published data set."
         ) from error
     return [

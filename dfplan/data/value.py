@@ -170,9 +170,17 @@ def find_return_bounds(recording: Recording, task: Task) -> tuple[float, float] 
     A return cannot exceed that of the highest reward forever, or that of a last step if it is higher. A reward for
     reaching the end is paid once, so it does not count as one that could be had forever. The return from an absorbing
     observation is 0.
+
+    Raises:
+        InputError: if returns are too large for float32.
     """
     _, rewards, goes_on = _take_rewards(recording, task)
-    returns = rewards / (1 - DISCOUNT * goes_on)
+    with np.errstate(over="ignore"):
+        returns = rewards / (1 - DISCOUNT * goes_on)
+        is_too_large = len(returns) and not np.isfinite(np.ptp(returns))
+    if is_too_large:
+        most = np.abs(rewards).max()
+        raise InputError(f"rewards in {recording.source} of up to {most:.3g} have returns too large for float32.")
     if not len(returns):
         return None
     lowest, highest = float(returns.min()), float(returns.max())
@@ -191,10 +199,14 @@ def _take_rewards(recording: Recording, task: Task) -> tuple[np.ndarray, ...]:
     """Return the row of each recorded step, its reward, and whether it goes on; the latter two as float32.
 
     A step that stays in an absorbing observation, with reward 0, follows each terminal. V is fitted there too, so that
-    it adds nothing to a plan that has ended.
+    it adds nothing to a plan that has ended. A reward of the observation after the last step is not recorded; where
+    rewards are of observations, such a step is left out.
     """
     row = np.flatnonzero(~recording.is_last | recording.is_absorbing)
     after = _find_next(recording, row)
+    if task.reward_of == "state":
+        is_told = ~recording.is_final[after] | recording.is_absorbing[after]
+        row, after = row[is_told], after[is_told]
     rewards = recording.rewards[after if task.reward_of == "state" else row]
     rewards = np.where(recording.is_absorbing[row], 0, rewards)
     return row, rewards.astype(np.float32), (~recording.is_absorbing[after]).astype(np.float32)

@@ -11,6 +11,7 @@ terminated, the window goes on in its last, absorbing observation with action 0 
 the episode would have gone on: the rest of the window is marked as unknown, and no loss is computed for it.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,13 @@ class WindowSampler:
             advice = "a smaller frame_stack" if training.short_windows else "more rows"
             raise InputError(
                 f"the {found} rows contain no {wanted} consecutive rows of one demonstration; use {advice}."
+            )
+        longest = int(left.max())
+        if training.short_windows and longest < model.horizon and not recording.is_absorbing.any():
+            warnings.warn(
+                f"plans of {model.horizon} steps are longer than the longest recorded episode of {longest} steps, so "
+                "nothing can be learned of their ends; choose a shorter horizon.",
+                stacklevel=2,
             )
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -11,15 +11,20 @@ class InputError(ValueError):
     """An input of the user cannot be used. The message is one sentence that says what is wrong and what to do."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+def find_reason(error: Exception) -> str:
+    """Return the first line of another error's message without a full stop, to be quoted in a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip().rstrip(".?!")
+
+
+def unknown_name(kind: str, name: Any, known: Iterable[str]) -> InputError:
     """Return the error for an unknown name. It lists similar names, or all known names if none is similar."""
     known = sorted(known)
-    near = get_close_matches(name, known, n=3)
+    near = get_close_matches(str(name), known, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}."
     return InputError(f"there is no {kind} {name!r}; {hint}")
 
 
-def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
+def choose(kind: str, name: Any, table: Mapping[str, Value]) -> Value:
     """Return the entry of ``table`` under ``name``.
 
     Args:

@@ -22,10 +22,10 @@ from dfplan.config import Recipe, TrainingConfig, read_model_config
 from dfplan.data.recording import Recording
 from dfplan.data.segments import fit_cost_to_go
 from dfplan.data.trajectories import Statistics
-from dfplan.data.value import fit_value
+from dfplan.data.value import Value, fit_value
 from dfplan.data.windows import WindowSampler
 from dfplan.ground.devices import is_bfloat16_faster
-from dfplan.ground.errors import InputError, choose
+from dfplan.ground.errors import InputError, choose, find_reason
 from dfplan.ground.files import write_file
 from dfplan.ground.processes import SINGLE_PROCESS, Processes
 from dfplan.model.diffusion_forcing import DiffusionForcing
@@ -96,14 +96,13 @@ class Trainer:
             recipe = replace(recipe, training=replace(recipe.training, precision=precision))
         self.recipe, self.config = recipe, recipe.training
         self.output, self.device, self.processes = Path(output), device, processes
-        # The value is fitted last, because it takes long and wrong settings should be found before.
         choose("level sampler", self.config.level_sampler, LEVEL_SAMPLERS)
         choose("loss weight", self.config.loss_weight, LOSS_WEIGHTS)
         self.windows = WindowSampler(recording, recipe.model, self.config)
-        task, seed = recipe.model.task, self.config.seed
-        torch.manual_seed(seed)
-        model = DiffusionForcing(recipe.model, Statistics.from_recording(recording), fit_cost_to_go(recording, task))
-        model.value = fit_value(recording, task, seed, show_progress=processes.is_first)
+        self.recording = recording
+        torch.manual_seed(self.config.seed)
+        cost_to_go = fit_cost_to_go(recording, recipe.model.task)
+        model = DiffusionForcing(recipe.model, Statistics.from_recording(recording), cost_to_go)
         self.model = model.to(device)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = self._make_optimizer(self.model)
@@ -112,8 +111,12 @@ class Trainer:
     def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> DiffusionForcing:
         """Train from the present step to the last one, and return the averaged model.
 
-        The state is saved about every ``SAVE_SECONDS``, and ``on_progress`` is called at every log.
+        The value is fitted first, unless it was resumed. The state is saved about every ``SAVE_SECONDS``, and
+        ``on_progress`` is called at every log.
         """
+        if self.ema.value is None:
+            task, is_first = self.recipe.model.task, self.processes.is_first
+            self.ema.value = fit_value(self.recording, task, self.config.seed, show_progress=is_first)
         self.save()
         saved = time.monotonic()
         with self._open_progress_bar() as bar:
@@ -228,6 +231,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "value": None if self.ema.value is None else self.ema.value.to_tensors(),
+            "recording": self.recording.digest,
         }
         image = io.BytesIO()  # torch.save to a file raises no OSError if the disk is full
         torch.save(state, image)
@@ -240,17 +245,20 @@ class Trainer:
         """Load the state that was saved in the folder, so that ``run`` continues from it.
 
         Raises:
-            InputError: if the state is missing, unreadable, or of another recipe.
+            InputError: if the state is missing, unreadable, or of another recipe or recording.
         """
         path = self.output / STATE_NAME
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
+            if state["recording"] != self.recording.digest:
+                raise InputError(f"{self.recording.source} is not the recording of the run")
+            self.ema.value = None if state["value"] is None else Value(**state["value"])
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = find_reason(error)
             raise InputError(f"cannot resume from {path}: {reason}; start a new run with another --output.") from error
 
 
