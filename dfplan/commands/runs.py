@@ -52,8 +52,8 @@ class WindowSizes:
         if self.horizon is None and self.frame_stack is None:
             return recipe
         for name in ("horizon", "frame_stack"):
-            size = getattr(self, name)
-            if size is not None and not (isinstance(size, Integral) and size >= 1):
+            size: Any = getattr(self, name)
+            if size is not None and not (isinstance(size, Integral) and int(size) >= 1):
                 raise InputError(f"{name} must be at least 1 step, and a whole number of them, not {size!r}.")
         frame_stack = int(self.frame_stack or recipe.model.frame_stack)
         num_tokens = math.ceil((self.horizon or recipe.model.horizon) / frame_stack)
