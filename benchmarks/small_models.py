@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from dfplan.benchmarks.reporting.ablation import Run
 from dfplan.benchmarks.reporting.provenance import digest_modules
 from dfplan.benchmarks.reporting.run_folder import MODELS
@@ -44,8 +42,7 @@ def train_small_model(recipe: Recipe, dataset: Dataset | Recording, run: Run, na
     if recipe.training.precision == "auto":
         recipe = replace(recipe, training=replace(recipe.training, precision="float32"))
     recording = dataset if isinstance(dataset, Recording) else Recording.from_rows(dataset)
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(column).tobytes() for column in recording.columns.values()))
-    digest.update(repr(digest_modules("dfplan.training.trainer")).encode())
+    digest = hashlib.sha256(f"{recording.digest} {digest_modules('dfplan.training.trainer')}".encode())
     folder = make_writable_folder(run.output / MODELS / f"{name}-{digest.hexdigest()[:8]}")
     trainer = Trainer(recipe, recording, folder, find_device(run.device))
     if (folder / STATE_NAME).exists() and load_recipe(folder) == recipe:
