@@ -50,3 +50,13 @@ def test_a_legend_of_long_labels_stays_within_the_figure():
     (legend,) = figure.legends
     box = legend.get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.get_figwidth() * figure.dpi
+
+
+def test_a_label_has_the_same_colour_in_all_panels():
+    one = Estimate(1.0, 0.0, 2.0)
+    bars = draw_bars({"p": {"g": {"x": one, "y": one}}, "q": {"g": {"z": one, "y": one}}}, "score")
+    lines = draw_lines({"p": {"x": {1: one}, "y": {1: one}}, "q": {"z": {1: one}, "y": {1: one}}}, "x", "score")
+    found = [[patch.get_facecolor() for patch in axes.patches] for axes in bars.axes]
+    assert found[0][1] == found[1][1] and len({*found[0], *found[1]}) == 3
+    found = [[container.lines[0].get_color() for container in axes.containers] for axes in lines.axes]
+    assert found[0][1] == found[1][1] and len({*found[0], *found[1]}) == 3

@@ -1,6 +1,6 @@
 """Charts of estimates with their 95% intervals: lines over a setting, groups of bars, or a column of dots."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import cycle
 from typing import Literal
 
@@ -23,12 +23,12 @@ BAR_SHARE = 0.8  # width of all bars of a group, as a share of the distance betw
 def draw_lines(panels: Mapping[str, Mapping[str, Line]], x_label: str, y_label: str, log_x: bool = False) -> Figure:
     """Return a figure with one panel per title and one line per label; every point has its interval."""
     figure, axes_of = _make_panels(panels, y_label)
+    colours = _choose_colours(label for lines in panels.values() for label in lines)
     for title, axes in axes_of.items():
-        for colour, (label, line) in zip(cycle(COLOURS), panels[title].items()):
+        for label, line in panels[title].items():
             values, errors = _split_estimates(line.values())
-            axes.errorbar(
-                list(line), values, yerr=errors, label=label, color=colour, marker="o", markersize=4, capsize=2
-            )
+            style = {"color": colours[label], "marker": "o", "markersize": 4, "capsize": 2}
+            axes.errorbar(list(line), values, yerr=errors, label=label, **style)
         if log_x:
             axes.set_xscale("log", base=2)
             ticks = sorted({x for line in panels[title].values() for x in line})
@@ -42,6 +42,7 @@ def draw_lines(panels: Mapping[str, Mapping[str, Line]], x_label: str, y_label: 
 def draw_bars(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], y_label: str) -> Figure:
     """Return a figure with one panel per title, one group of bars per label, and one bar with interval per series."""
     figure, axes_of = _make_panels(panels, y_label)
+    colours = _choose_colours(name for groups in panels.values() for group in groups.values() for name in group)
     for title, axes in axes_of.items():
         groups = panels[title]
         series = list(dict.fromkeys(name for group in groups.values() for name in group))
@@ -50,8 +51,7 @@ def draw_bars(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], y_labe
             present = [position for position, group in enumerate(groups.values()) if name in group]
             values, errors = _split_estimates(group[name] for group in groups.values() if name in group)
             places = np.array(present) + (rank - (len(series) - 1) / 2) * width
-            colour = COLOURS[rank % len(COLOURS)]
-            axes.bar(places, values, 0.92 * width, yerr=errors, label=name, color=colour, ecolor=INK, capsize=2)
+            axes.bar(places, values, 0.92 * width, yerr=errors, label=name, color=colours[name], ecolor=INK, capsize=2)
         axes.set_xticks(range(len(groups)), list(groups), rotation=20 if len(groups) > 3 else 0)
     _add_legend(figure, list(axes_of.values()))
     return figure
@@ -77,6 +77,11 @@ def draw_dots(panels: Mapping[str, Mapping[str, Estimate]], x_label: str, column
     for axes in axes_of[len(panels) :]:
         axes.remove()
     return figure
+
+
+def _choose_colours(labels: Iterable[str]) -> dict[str, str]:
+    """Return one colour for each label, the same in all panels of a figure."""
+    return dict(zip(dict.fromkeys(labels), cycle(COLOURS)))
 
 
 def _make_panels(panels: Mapping[str, object], y_label: str) -> tuple[Figure, dict[str, Axes]]:
