@@ -23,6 +23,7 @@ from dfplan.benchmarks.evaluation.conditions import Conditions
 from dfplan.benchmarks.evaluation.environments import read_task_by_id
 from dfplan.benchmarks.evaluation.episodes import evaluate
 from dfplan.benchmarks.evaluation.estimates import Evaluation, Row, estimate_scores, has_value
+from dfplan.benchmarks.evaluation.statistics import bootstrap
 from dfplan.benchmarks.reporting.ablation import TRAINING_SEEDS, Findings, Run, main
 from dfplan.benchmarks.reporting.charts import draw_bars
 from dfplan.benchmarks.small_models import train_small_model
@@ -103,7 +104,8 @@ QUICK = Settings(
 
 EXPLANATION = """
 Every network is trained by the recipe of `dfplan-train` for worlds that are no mazes, from recordings of mixed quality
-that short hand-written controllers made; a part of their actions is random. All agents of a world have the same
+that short hand-written controllers made; a part of their actions is random. The rows `the recording` are of the
+recorded episodes themselves. All agents of a world have the same
 networks and the same episodes, which are reset with consecutive seeds.
 
 In worlds without a goal the planner follows the gradient of the λ-return: rewards that the plan predicts, and then the
@@ -121,6 +123,7 @@ def study(settings: Settings, run: Run) -> Findings:
     for name in settings.worlds:
         models = _train(name, settings, run)
         agents = GOAL_AGENTS if models[0].config.task.goal else RETURN_AGENTS
+        scores += _describe_recording(name)
         scores.append(_measure_random(name, models[0], settings, run))
         scores += [_measure(name, models, {"agent": agent}, own, settings, run) for agent, own in agents.items()]
         if name in settings.varied:
@@ -178,6 +181,15 @@ def _measure_random(name: str, model: DiffusionForcing, settings: Settings, run:
     agent = RandomAgent(model.config.task)
     evaluation = evaluate(agent, _make_conditions(name, settings, run), f"{name}, random", timed=False)
     return {"world": name, "agent": "random"} | _make_row([evaluation])
+
+
+def _describe_recording(name: str) -> list[Row]:
+    """Return the row of the recorded episodes; none if no rewards were recorded."""
+    recording = load_recording(WORLDS[name])
+    if not recording.rewards.any():
+        return []
+    scores = {"return": bootstrap(recording.returns), "length": bootstrap(recording.lengths.astype(float))}
+    return [{"world": name, "agent": "the recording", "episodes": recording.num_episodes} | scores]
 
 
 def _make_conditions(name: str, settings: Settings, run: Run) -> Conditions:

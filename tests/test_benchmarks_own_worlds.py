@@ -55,10 +55,13 @@ def test_it_scores_all_agents_in_worlds_with_and_without_a_goal(worlds, monkeypa
     settings = Settings(("line", "plane"), ("line",), episodes=2, futures=(2,), training_seeds=(0, 1), steps=1)
     findings = study(settings, Run(seed=1, device="cpu", output=worlds / "out"))
     scores = findings.tables["scores"]
-    assert [row["agent"] for row in scores if row["world"] == "line"] == ["random", *own_worlds.RETURN_AGENTS]
-    assert [row["agent"] for row in scores if row["world"] == "plane"] == ["random", *own_worlds.GOAL_AGENTS]
+    agents = {name: [row["agent"] for row in scores if row["world"] == name] for name in settings.worlds}
+    assert agents["line"] == ["the recording", "random", *own_worlds.RETURN_AGENTS]
+    assert agents["plane"] == ["the recording", "random", *own_worlds.GOAL_AGENTS]
+    assert scores[0]["return"].value == pytest.approx(load_recording(LINE).returns.mean())
     assert all(isinstance(row["return"], Estimate) and np.isfinite(row["return"].value) for row in scores)
-    assert {row["episodes"] for row in scores if row["agent"] != "random"} == {4}, "of two networks"
+    trained = [row for row in scores if row["agent"] not in ("random", "the recording")]
+    assert {row["episodes"] for row in trained} == {4}, "of two networks"
     assert [row["futures"] for row in findings.tables["Monte-Carlo guidance"]] == [2]
     assert [row["horizon"] for row in findings.tables["horizon"]] == [1, 2]
     assert isinstance(findings.figures["returns"], Figure) and findings.trainings == 2
