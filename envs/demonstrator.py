@@ -91,7 +91,7 @@ def find_next_cells(layout: Layout) -> Int[np.ndarray, "x y x y 2"]:
     At the goal, the next cell is the goal. Without a path it is the goal too, and the ball moves straight towards it.
     """
     width, height = layout.size
-    distance = _find_path_lengths(layout)  # (cell, goal)
+    distance = find_path_lengths(layout)  # (cell, goal)
     cells = np.stack(np.divmod(np.arange(width * height), height), axis=1)  # (cell, 2)
     best_length = distance.copy()
     best = np.broadcast_to(np.arange(width * height), distance.shape).copy()  # (cell, goal) -> the goal itself
@@ -107,7 +107,7 @@ def find_next_cells(layout: Layout) -> Int[np.ndarray, "x y x y 2"]:
     return cells[best.T].reshape(width, height, width, height, 2)
 
 
-def _find_path_lengths(layout: Layout) -> Float[np.ndarray, "cell goal"]:
+def find_path_lengths(layout: Layout) -> Float[np.ndarray, "cell goal"]:
     """Return the number of moves on a shortest path between free cells; it is infinite without a path."""
     height = layout.size[1]
     free = [tuple(cell) for cell in layout.free_cells]

@@ -18,3 +18,19 @@ def test_cases_are_all_episodes_seed_by_seed():
 def test_conditions_refuse_impossible_counts(wrong):
     with pytest.raises(ValueError, match="cannot run"):
         Conditions(UMAZE, **wrong)
+
+
+def test_every_task_has_all_episodes_and_each_episode_its_own_start():
+    conditions = Conditions("Line-v0", episodes=2, seed=7, goal=None, tasks=(1, 3))
+    assert conditions.cases == [(7, 0), (7, 1)] * 2 and conditions.task_of_cases == [1, 1, 3, 3]
+    assert [seed for seed, _ in conditions.episode_seeds] == [7, 8, 9, 10]
+    (first, of_first), (second, of_second) = conditions.parts
+    assert (first, second) == ({"task_id": 1}, {"task_id": 3})
+    assert of_first + of_second == conditions.episode_seeds
+
+
+def test_without_tasks_all_episodes_have_the_same_options():
+    for goal, options in (("random", {"goal": "random"}), ("fixed", None), (None, None)):
+        conditions = Conditions(UMAZE, episodes=3, goal=goal)
+        assert conditions.parts == [(options, conditions.episode_seeds)]
+        assert conditions.task_of_cases == [None] * 3

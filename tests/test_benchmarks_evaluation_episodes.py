@@ -1,13 +1,18 @@
+import gymnasium as gym
 import numpy as np
 import pytest
+from small_worlds import Line
 
+from dfplan.agents.random_agent import RandomAgent
 from dfplan.benchmarks.evaluation import episodes
 from dfplan.benchmarks.evaluation.contenders import WaypointAgent
 from dfplan.benchmarks.evaluation.episodes import Conditions, draw_episode_seeds, evaluate, measure_latency
+from dfplan.benchmarks.evaluation.estimates import estimate_by_task
 from dfplan.benchmarks.reporting.outputs import collect_results
 from dfplan.benchmarks.reporting.report import format_report, format_table
 from dfplan.envs.scores import REFERENCE_SCORES
 from dfplan.ground.processes import Processes
+from dfplan.task import Task
 
 UMAZE = "maze2d-umaze-v1"
 
@@ -116,3 +121,31 @@ def test_processes_share_the_episodes_and_the_first_alone_is_timed():
     np.testing.assert_array_equal(alone[1].paths, whole.paths)
     np.testing.assert_array_equal(alone[0].paths, whole.paths[1:])
     assert len(alone[0].act_seconds) == 0 and len(alone[1].act_seconds) == 1
+
+
+class TaskLine(Line):
+    """Succeeds in its task 2 only."""
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed, options=options)
+        self.task = options["task_id"]
+        return observation, info
+
+    def _make_info(self, success):
+        return {"success": success and self.task == 2}
+
+
+@pytest.mark.usefixtures("untimed")
+def test_every_task_is_evaluated_and_reported_by_itself():
+    gym.register("TaskLine-v0", TaskLine, max_episode_steps=20)
+    try:
+        conditions = Conditions("TaskLine-v0", episodes=3, goal=None, tasks=(1, 2), side_by_side=2)
+        evaluation = evaluate(RandomAgent(Task(3, 1, (-1.0,), (2.0,))), conditions)
+    finally:
+        del gym.registry["TaskLine-v0"]
+    assert evaluation.scores["success"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert [one.value for one in estimate_by_task(evaluation).values()] == [0, 1]
+    results = collect_results({"random": evaluation}, {"random": {}})
+    assert results["tasks"] == [1, 2] and results["agents"]["random"]["success"]["by_task"]["2"]["mean"] == 1
+    report = format_report({"random": evaluation}, {"random": {}}, "dfplan-bench")
+    assert "3 episodes of each of 2 tasks" in report and "| agent, success | task 1 | task 2 |" in report

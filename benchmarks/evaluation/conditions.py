@@ -1,7 +1,7 @@
 """The conditions under which agents are compared, and the seeds of the episodes."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Conditions:
         side_by_side: number of episodes at a time. It changes the speed, but no start, goal or random number.
         max_steps: length at which episodes are cut; None for the environment's own.
         coordinates: ``own``, or ``d4rl`` to convert a PointMaze of gymnasium-robotics to D4RL's coordinates.
+        tasks: numbers of the environment's tasks (OGBench's ``task_id``), each of which has all episodes of all seeds.
+            Empty for an environment without tasks, or that draws one in each episode.
 
     Raises:
         ValueError: if a count is below 1, or ``seed`` is negative.
@@ -41,6 +43,7 @@ class Conditions:
     side_by_side: int = 50
     max_steps: int | None = None
     coordinates: str = "own"
+    tasks: tuple[int, ...] = ()
 
     def __post_init__(self):
         if min(self.episodes, self.seeds, self.side_by_side) < 1 or self.seed < 0:
@@ -49,9 +52,14 @@ class Conditions:
 
     @property
     def cases(self) -> list[tuple[int, int]]:
-        """(seed, number) of every episode, in the order of the arrays of an ``Evaluation``."""
+        """(seed, number) of every episode, in the order of the arrays of an ``Evaluation``: those of each task."""
         seeds = range(self.seed, self.seed + self.seeds)
-        return [(seed, episode) for seed in seeds for episode in range(self.episodes)]
+        return [(seed, episode) for seed in seeds for episode in range(self.episodes)] * max(1, len(self.tasks))
+
+    @property
+    def task_of_cases(self) -> list[int | None]:
+        """The task of every episode, in the order of ``cases``; None without tasks."""
+        return [task for task in self.tasks or (None,) for _ in range(self.seeds * self.episodes)]
 
     @property
     def episode_seeds(self) -> list[tuple[int, int]]:
@@ -66,9 +74,15 @@ class Conditions:
         return [(self.seed + number, agent_seed) for number, (_, agent_seed) in enumerate(drawn)]
 
     @property
-    def reset_options(self) -> dict[str, str] | None:
-        """Options for the environment's ``reset``."""
-        return {"goal": "random"} if self.goal == "random" else None
+    def parts(self) -> list[tuple[dict[str, Any] | None, list[tuple[int, int]]]]:
+        """The episodes in parts of equal options for the environment's ``reset``: the options, and the seeds."""
+        if not self.tasks:
+            return [({"goal": "random"} if self.goal == "random" else None, self.episode_seeds)]
+        seeds, length = self.episode_seeds, self.seeds * self.episodes
+        return [
+            ({"task_id": task}, seeds[number * length : (number + 1) * length])
+            for number, task in enumerate(self.tasks)
+        ]
 
 
 def make_conditions(env_id: str, episodes: int, seed: int) -> Conditions:

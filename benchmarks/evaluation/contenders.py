@@ -17,7 +17,8 @@ from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED
 from dfplan.benchmarks.evaluation.environments import World, find_maze, find_world
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner
 from dfplan.envs.demonstrator import POSITION_GAIN, VELOCITY_GAIN, WaypointController
-from dfplan.envs.layouts import LAYOUTS, parse_maze_name
+from dfplan.envs.layouts import LAYOUTS
+from dfplan.envs.ogbench_mazes import OGBenchName
 from dfplan.ground.command_line import CommandParser, natural_number
 from dfplan.ground.errors import InputError, choose
 
@@ -35,6 +36,7 @@ class ContenderOptions:
             settings. A ``controller`` replaces the one of the preset.
         hold: whether a PD controller holds the end of a plan.
         coordinates: see ``Conditions``.
+        data: name of the data set of OGBench whose shipped checkpoint is meant; None in other worlds.
     """
 
     env_id: str
@@ -44,6 +46,7 @@ class ContenderOptions:
     preset: str = "default"
     hold: bool = False
     coordinates: str = "own"
+    data: OGBenchName | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,7 @@ def _load_planner(options: ContenderOptions, own: str | None = None, level_sampl
     from dfplan.agents.planner import DFPlanner
 
     settings = getattr(presets, own) if own else choose("preset", options.preset, presets.PRESETS)
-    checkpoint = options.checkpoint or _find_shipped(options.env_id, level_sampler)
+    checkpoint = options.checkpoint or _find_shipped(options, level_sampler)
     task = DFPlanner.load(checkpoint, device=options.device).task
     world = _find_world(options)
     world.spaces.check(task, f"the checkpoint {checkpoint}", world.name)
@@ -210,29 +213,29 @@ def _load_planner(options: ContenderOptions, own: str | None = None, level_sampl
     return DFPlanner.load(checkpoint, device=options.device, **settings)
 
 
-def _find_shipped(env_id: str, level_sampler: str | None) -> str | Path:
-    """Return the checkpoint that ships for the maze and the level sampler (None: the maze's main checkpoint).
+def _find_shipped(options: ContenderOptions, level_sampler: str | None) -> str | Path:
+    """Return the checkpoint that ships for the world and the level sampler (None: the world's main checkpoint).
 
     Raises:
         InputError: if there is none; the message says how to train it.
     """
     from dfplan.training.checkpoint import find_checkpoint
 
-    if find_maze(env_id) is None:
+    maze, advice = find_maze(options.env_id), "--output FOLDER` and name it with --checkpoint FOLDER."
+    if maze is None and options.data is None:
         raise InputError(
-            f"no checkpoint ships for {env_id}; train one with `dfplan-train {env_id} --dataset FILE --output FOLDER` "
-            "and name it with --checkpoint FOLDER."
+            f"no checkpoint ships for {options.env_id}; train one with `dfplan-train {options.env_id} --dataset FILE "
+            f"{advice}"
         )
-    maze = f"maze2d-{parse_maze_name(env_id)}"
-    if level_sampler is None:
-        return find_checkpoint(maze)
+    world = f"maze2d-{maze}" if options.data is None else str(options.data).removesuffix("-v0")
+    name = world if level_sampler is None else f"{world}-{level_sampler}"
     try:
-        return find_checkpoint(f"{maze}-{level_sampler}")
+        return find_checkpoint(name)
     except InputError as error:
+        option = "" if level_sampler is None else f"--level-sampler {level_sampler} "
         raise InputError(
-            f"there is no checkpoint {maze}-{level_sampler} here; run this in a checkout of the repository if its "
-            f"benchmarks/checkpoints has it, or train one with `dfplan-train {maze} --level-sampler {level_sampler} "
-            "--output FOLDER` and name it with --checkpoint FOLDER."
+            f"there is no checkpoint {name} here; run this in a checkout of the repository if its "
+            f"benchmarks/checkpoints has it, or train one with `dfplan-train {options.data or world} {option}{advice}"
         ) from error
 
 
@@ -245,6 +248,14 @@ def _make_waypoint_agent(options: ContenderOptions) -> Agent:
     if maze is None:
         raise InputError(f"the agent waypoint knows its way in D4RL's mazes only, not in {options.env_id}.")
     return WaypointAgent(maze)
+
+
+def _make_oracle(options: ContenderOptions) -> Agent:
+    from dfplan.benchmarks.evaluation.ogbench_oracle import OracleAgent
+
+    if options.data is None:
+        raise InputError(f"the agent oracle knows its way in OGBench's point mazes only, not in {options.env_id}.")
+    return OracleAgent(options.data.maze)
 
 
 def _make_random_agent(options: ContenderOptions) -> Agent:
@@ -264,5 +275,6 @@ CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {
     "teacher-forcing": _make_loader("TEACHER_FORCING", "teacher_forcing"),
     "diffuser": _make_loader("DIFFUSER", "full_sequence"),
     "waypoint": _make_waypoint_agent,
+    "oracle": _make_oracle,
     "random": _make_random_agent,
 }

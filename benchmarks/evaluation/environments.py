@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from dfplan.envs.d4rl_coordinates import D4RLCoordinates
 from dfplan.envs.layouts import Layout, parse_maze_name
+from dfplan.envs.ogbench_mazes import find_ogbench
 from dfplan.envs.reproducible import KeepScoreInfo, OwnRandomState
 from dfplan.ground.errors import InputError, choose, find_reason
 from dfplan.spaces import Spaces, find_own_task, find_single, name_env, read_spaces, read_task
@@ -40,7 +41,6 @@ class World:
         num_steps: length of the longest episode; None if it is not known.
         reference: returns with the normalized scores 0 and 100; None if there are none.
         layout: of a maze; None for other environments.
-        options: for every ``reset`` of the environment.
         is_made_by_caller: whether a caller has made the vector environment, so that its number of slots is fixed.
     """
 
@@ -51,14 +51,20 @@ class World:
     num_steps: int | None = None
     reference: tuple[float, float] | None = None
     layout: Layout | None = None
-    options: dict[str, Any] | None = None
     is_made_by_caller: bool = False
 
 
 def find_env_id(name: str) -> str:
-    """Return Gymnasium's id for a user's name: of D4RL's mazes, ``maze2d-`` and ``-v1`` may be left out."""
+    """Return Gymnasium's id for a user's name.
+
+    Of D4RL's mazes, ``maze2d-`` and ``-v1`` may be left out. A data set of OGBench, such as
+    ``pointmaze-giant-stitch-v0``, stands for its environment.
+    """
     if name in gym.registry:
         return name
+    of_ogbench = find_ogbench(name)
+    if of_ogbench is not None:
+        return of_ogbench.env_id
     try:
         return f"maze2d-{parse_maze_name(name)}-v1"
     except InputError:
@@ -114,16 +120,13 @@ def open_single(env: str | Maker | gym.Env) -> Iterator[gym.Env]:
         yield made
 
 
-def find_world(
-    env: Any, max_steps: int | None = None, coordinates: str = "own", options: dict[str, Any] | None = None
-) -> World:
+def find_world(env: Any, max_steps: int | None = None, coordinates: str = "own") -> World:
     """Return the world of an environment.
 
     Args:
         env: Gymnasium's id, a function that returns a new environment, an environment, or a vector environment.
         max_steps: length at which episodes are cut; None for the environment's own.
         coordinates: a key of ``COORDINATES``.
-        options: for every ``reset`` of the environment.
 
     Raises:
         InputError: if there is no such environment, or it cannot be used.
@@ -134,37 +137,33 @@ def find_world(
     if isinstance(env, VectorEnv):
         if coordinates != "own":
             raise InputError("the coordinates of a vector environment cannot be changed; give an id, or a function.")
-        return _find_given_world(env, max_steps, options)
+        return _find_given_world(env, max_steps)
     if isinstance(env, gym.Env):
         with_one_slot = _join([lambda: convert(env)])
         with_one_slot.closed = True  # its end must not close the caller's environment
-        return _find_given_world(with_one_slot, max_steps, options)
+        return _find_given_world(with_one_slot, max_steps)
     if isinstance(env, str):
-        return _find_made_world(lambda: convert(_make_by_id(env, max_steps)), max_steps, options, env)
+        return _find_made_world(lambda: convert(_make_by_id(env, max_steps)), max_steps, env)
     if callable(env):
-        return _find_made_world(lambda: convert(_call(env)), max_steps, options)
+        return _find_made_world(lambda: convert(_call(env)), max_steps)
     raise InputError(f"an environment is an id, a function that returns one, or an environment, not {env!r}.")
 
 
-def _find_given_world(env: VectorEnv, max_steps: int | None, options: dict[str, Any] | None) -> World:
+def _find_given_world(env: VectorEnv, max_steps: int | None) -> World:
     """Return the world of a vector environment that the caller has made."""
     facts = _read_facts(find_single(env), max_steps)
-    return World(
-        spaces=read_spaces(env), open=lambda _: nullcontext(env), options=options, is_made_by_caller=True, **facts
-    )
+    return World(spaces=read_spaces(env), open=lambda _: nullcontext(env), is_made_by_caller=True, **facts)
 
 
-def _find_made_world(
-    make: Maker, max_steps: int | None, options: dict[str, Any] | None, env_id: str | None = None
-) -> World:
+def _find_made_world(make: Maker, max_steps: int | None, env_id: str | None = None) -> World:
     """Return the world of environments that ``make`` makes; ``env_id`` may bring a vector environment of its own."""
     with closing(make()) as first:
         facts = _read_facts(first, max_steps) | {"spaces": read_spaces(first)}
         has_other_coordinates = isinstance(first, D4RLCoordinates)
         brings_own = env_id is not None and not has_other_coordinates and _brings_own_vector(env_id, first)
     if env_id is not None and brings_own:
-        return World(open=lambda slots: _open_own_vector(env_id, slots, max_steps), options=options, **facts)
-    return World(open=lambda slots: closing(_join([make] * slots)), options=options, **facts)
+        return World(open=lambda slots: _open_own_vector(env_id, slots, max_steps), **facts)
+    return World(open=lambda slots: closing(_join([make] * slots)), **facts)
 
 
 def _call(make: Maker) -> gym.Env:

@@ -16,7 +16,7 @@ from dfplan.benchmarks.evaluation.environments import World, find_world
 from dfplan.benchmarks.evaluation.episode_scores import score_episodes
 from dfplan.benchmarks.evaluation.estimates import Evaluation
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner, PlanningAgent, act, find_task, reset_agent
-from dfplan.benchmarks.evaluation.slots import find_goals, run_episodes
+from dfplan.benchmarks.evaluation.slots import Episode, find_goals, run_episodes
 from dfplan.ground.processes import SINGLE_PROCESS, Processes
 
 __all__ = [  # everything that studies need to score agents
@@ -63,12 +63,13 @@ def evaluate(
             end, or a reward or an action is not finite.
     """
     world = _fit_world(agent, world or find_world_of(conditions))
-    seeds = conditions.episode_seeds
-    mine = seeds[processes.slice_of(len(seeds))]
-    steps = None if world.num_steps is None else len(mine) * world.num_steps
+    mine = [(options, seeds[processes.slice_of(len(seeds))]) for options, seeds in conditions.parts]
+    steps = None if world.num_steps is None else sum(len(seeds) for _, seeds in mine) * world.num_steps
+    episodes: list[Episode] = []
     with tqdm(total=steps, unit="step", desc=label or None, disable=not processes.is_first) as progress:
-        parts = processes.gather(run_episodes(agent, world, mine, conditions.side_by_side, progress.update))
-    episodes = list(chain.from_iterable(parts))
+        for options, seeds in mine:
+            found = run_episodes(agent, world, seeds, conditions.side_by_side, progress.update, options)
+            episodes += chain.from_iterable(processes.gather(found))
     is_timed = timed and processes.is_first
     plan_seconds, act_seconds = measure_latency(agent, conditions, world) if is_timed else (np.empty(0), np.empty(0))
     processes.wait()
@@ -87,7 +88,7 @@ def evaluate(
 
 def find_world_of(conditions: Conditions) -> World:
     """Return the world that the conditions name."""
-    return find_world(conditions.env_id, conditions.max_steps, conditions.coordinates, conditions.reset_options)
+    return find_world(conditions.env_id, conditions.max_steps, conditions.coordinates)
 
 
 def measure_latency(
@@ -142,9 +143,9 @@ def _begin_episode(
     agent: Agent, conditions: Conditions, world: World, env: VectorEnv
 ) -> tuple[Any, Float[np.ndarray, "1 goal"] | None]:
     """Begin the first episode in an environment with one slot; return its first observation and its goal."""
-    env_seed, agent_seed = conditions.episode_seeds[0]
+    options, [(env_seed, agent_seed), *_] = conditions.parts[0]
     seeds: Any = [env_seed]  # Gymnasium's annotation says one seed for all slots
-    observations, infos = env.reset(seed=seeds, options=world.options)
+    observations, infos = env.reset(seed=seeds, options=options)
     goals = find_goals(observations, infos, find_task(agent))
     reset_agent(agent, goal=goals, seed=[agent_seed], num_steps=world.num_steps)
     return observations, goals

@@ -107,9 +107,16 @@ def count_steps_to_arrival(evaluation: Evaluation) -> Float[np.ndarray, " episod
 
 def estimate_by_seed(evaluation: Evaluation, score: str = "normalized") -> dict[int, Estimate]:
     """Return the mean score of the episodes of each seed, with its 95% interval."""
+    seeds = np.array([seed for seed, _ in evaluation.conditions.cases])
+    return {int(seed): _estimate([evaluation.scores[score][seeds == seed]], bootstrap) for seed in dict.fromkeys(seeds)}
+
+
+def estimate_by_task(evaluation: Evaluation) -> dict[int, Estimate]:
+    """Return the share of successful episodes of each task, with Wilson's 95% interval; nothing without tasks."""
     conditions = evaluation.conditions
-    scores = evaluation.scores[score].reshape(conditions.seeds, conditions.episodes)
-    return {conditions.seed + number: _estimate([of_seed], bootstrap) for number, of_seed in enumerate(scores)}
+    tasks = np.array(conditions.task_of_cases)
+    success = evaluation.scores["success"].astype(bool)
+    return {task: estimate_proportion(success[tasks == task]) for task in conditions.tasks}
 
 
 def choose_main_score(evaluation: Evaluation) -> str:

@@ -51,6 +51,7 @@ def run_episodes(
     seeds: Sequence[EpisodeSeeds],
     side_by_side: int,
     advance: Callable[[int], object] = lambda steps: None,
+    options: dict[str, Any] | None = None,
 ) -> list[Episode]:
     """Return what ``agent`` does in the episodes with the given seeds, in their order.
 
@@ -60,6 +61,7 @@ def run_episodes(
         seeds: the environment's and the agent's seed of each episode.
         side_by_side: number of slots, unless the vector environment is given.
         advance: is called with the number of steps made; those that an episode has not needed count too.
+        options: for every ``reset`` of the environment.
 
     Raises:
         InputError: if an episode of unknown length does not end, or a reward or an action is not finite.
@@ -69,7 +71,8 @@ def run_episodes(
         waiting = seeds[len(episodes) :]
         with world.open(min(side_by_side, len(waiting))) as env:
             renewed = resets_single_slots(env) and renews_single_episodes(agent)
-            episodes += _run_in_slots(agent, world, env, waiting if renewed else waiting[: env.num_envs], advance)
+            table = _Table(agent, world, env, waiting if renewed else waiting[: env.num_envs], options)
+            episodes += _run_in_slots(table, advance)
     return episodes
 
 
@@ -99,14 +102,12 @@ def find_plane(task: Task) -> list[int] | None:
     return next((list(channels) for channels in (task.position, task.goal) if len(channels) == 2), None)
 
 
-def _run_in_slots(
-    agent: Agent, world: World, env: VectorEnv, seeds: Sequence[EpisodeSeeds], advance: Callable[[int], object]
-) -> list[Episode]:
+def _run_in_slots(table: "_Table", advance: Callable[[int], object]) -> list[Episode]:
     """Run episodes in the slots of one vector environment until none is left."""
-    table = _Table(agent, world, env, seeds)
+    env = table.env
     observations = table.begin(np.ones(env.num_envs, bool))
     while table.running.any():
-        actions = act(agent, observations, env.num_envs, world.spaces.action_dim)
+        actions = act(table.agent, observations, env.num_envs, table.world.spaces.action_dim)
         observations, rewards, terminated, truncated, infos = env.step(actions)
         advance(int(table.running.sum()))
         table.record(observations, rewards, infos)
@@ -125,8 +126,15 @@ class _Table:
         ages: steps since the beginning of the episode in each slot.
     """
 
-    def __init__(self, agent: Agent, world: World, env: VectorEnv, seeds: Sequence[EpisodeSeeds]):
-        self.agent, self.world, self.env, self.seeds = agent, world, env, seeds
+    def __init__(
+        self,
+        agent: Agent,
+        world: World,
+        env: VectorEnv,
+        seeds: Sequence[EpisodeSeeds],
+        options: dict[str, Any] | None,
+    ):
+        self.agent, self.world, self.env, self.seeds, self.options = agent, world, env, seeds, options
         self.numbers = np.full(env.num_envs, -1)
         self.ages = np.zeros(env.num_envs, np.int64)
         self._waiting = iter(range(len(seeds)))
@@ -233,7 +241,7 @@ class _Table:
 
     def _reset_env(self, slots: Slots | None) -> tuple[Any, dict[str, Any]]:
         """Reset the given slots of the environment, or all of them."""
-        options = self.world.options if slots is None else {"reset_mask": slots, **(self.world.options or {})}
+        options = self.options if slots is None else {"reset_mask": slots, **(self.options or {})}
         # Gymnasium's vector environments accept one seed per environment, but their annotation says one for all.
         seeds: Any = [env_seed for env_seed, _ in self._list_seeds()]
         try:

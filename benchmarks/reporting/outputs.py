@@ -15,6 +15,7 @@ from dfplan.benchmarks.evaluation.estimates import (
     choose_main_score,
     count_steps_to_arrival,
     estimate_by_seed,
+    estimate_by_task,
     estimate_scores,
 )
 from dfplan.benchmarks.evaluation.machine import find_versions
@@ -53,6 +54,7 @@ def collect_results(evaluations: dict[str, Evaluation], configs: dict[str, dict[
         "seed": conditions.seed,
         "seeds": conditions.seeds,
         "goal": conditions.goal,
+        "tasks": list(conditions.tasks) or None,
         "versions": find_versions(),
         "agents": {agent: _collect_agent_results(evaluations[agent], configs[agent]) for agent in evaluations},
     }
@@ -70,6 +72,9 @@ def _collect_agent_results(evaluation: Evaluation, config: dict[str, Any]) -> di
         for name in ("normalized", choose_main_score(evaluation)):
             by_seed = estimate_by_seed(evaluation, name).items()
             summary[name]["by_seed"] = {seed: _convert_estimate(estimate) for seed, estimate in by_seed}
+    if evaluation.conditions.tasks:
+        by_task = estimate_by_task(evaluation).items()
+        summary["success"]["by_task"] = {task: _convert_estimate(estimate) for task, estimate in by_task}
     summary["first_reach"] |= {"median": median.value, "median_ci95": [median.low, median.high]}
     summary |= {name: compute_quantiles(getattr(evaluation, name)) for name in ("plan_seconds", "act_seconds")}
     return summary | {"config": config}
@@ -83,16 +88,17 @@ def _write_episodes(path: Path, evaluations: dict[str, Evaluation]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         places = ("start_x", "start_y", "goal_x", "goal_y")
-        writer.writerow(["agent", "seed", "episode", "env_seed", "agent_seed", *places, *SCORES])
+        writer.writerow(["agent", "task", "seed", "episode", "env_seed", "agent_seed", *places, *SCORES])
         for agent, evaluation in evaluations.items():
             conditions = evaluation.conditions
-            for row, (case, seeds) in enumerate(zip(conditions.cases, conditions.episode_seeds, strict=True)):
+            cases = zip(conditions.task_of_cases, conditions.cases, conditions.episode_seeds, strict=True)
+            for row, (task, case, seeds) in enumerate(cases):
                 scores = [
                     float(evaluation.scores[name][row]) if name in evaluation.scores else np.nan for name in SCORES
                 ]
                 cells = ["" if np.isnan(value) else repr(value) for value in scores]
                 positions = [*_find_place(evaluation.paths, row, 0), *_find_place(evaluation.goals, row)]
-                writer.writerow([agent, *case, *seeds, *positions, *cells])
+                writer.writerow([agent, "" if task is None else task, *case, *seeds, *positions, *cells])
 
 
 def _find_place(places: np.ndarray | None, *index: int) -> list[str]:

@@ -11,6 +11,7 @@ from dfplan.benchmarks.evaluation.estimates import (
     Evaluation,
     choose_main_score,
     estimate_by_seed,
+    estimate_by_task,
     estimate_scores,
     has_value,
 )
@@ -76,10 +77,11 @@ def describe_conditions(conditions: Conditions) -> str:
 
 def describe_episodes(conditions: Conditions) -> str:
     """Return the number of episodes in words, and the seeds if there are several."""
+    tasks = f" of each of {len(conditions.tasks)} tasks" if conditions.tasks else ""
     if conditions.seeds == 1:
-        return f"{conditions.episodes} episodes"
+        return f"{conditions.episodes} episodes{tasks}"
     last = conditions.seed + conditions.seeds - 1
-    return f"{conditions.episodes} episodes of each of the seeds {conditions.seed} to {last}"
+    return f"{conditions.episodes} episodes{tasks} of each of the seeds {conditions.seed} to {last}"
 
 
 def describe_background(config: dict[str, Any]) -> dict[str, str]:
@@ -150,6 +152,7 @@ def format_report(evaluations: dict[str, Evaluation], configs: dict[str, dict[st
             f"on {find_processor()}, {os.cpu_count()} cores.\n",
             f"{INTERVALS}\n",
             format_scores_table(evaluations, configs),
+            *_format_task_rows(evaluations),
             *_format_seed_rows(evaluations),
             f"\n![{PICTURES[picture]}]({picture})\n",
             *_explain_columns(evaluations),
@@ -190,6 +193,17 @@ def _format_seed_rows(evaluations: dict[str, Evaluation]) -> list[str]:
     rows = format_header(f"agent, {score}", *(f"seed {seed}" for seed in next(iter(by_seed.values()))))
     rows += [format_row(agent, *(f"{estimate:.1f}" for estimate in found.values())) for agent, found in by_seed.items()]
     return ["\n## Seed by seed\n", *rows]
+
+
+def _format_task_rows(evaluations: dict[str, Evaluation]) -> list[str]:
+    """Return the lines of the table of successes by task; nothing without tasks."""
+    by_task = {agent: estimate_by_task(evaluation) for agent, evaluation in evaluations.items()}
+    tasks = next(iter(by_task.values()))
+    if not tasks:
+        return []
+    rows = format_header("agent, success", *(f"task {task}" for task in tasks))
+    rows += [format_row(agent, *(f"{estimate:.2f}" for estimate in found.values())) for agent, found in by_task.items()]
+    return ["\n## Task by task\n", *rows]
 
 
 def _format_latency_rows(evaluations: dict[str, Evaluation]) -> list[str]:

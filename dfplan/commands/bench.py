@@ -25,6 +25,7 @@ from dfplan.benchmarks.evaluation.episodes import evaluate, find_world_of
 from dfplan.benchmarks.reporting.outputs import write_results
 from dfplan.benchmarks.reporting.report import describe_conditions, format_table
 from dfplan.benchmarks.reporting.run_folder import add_output_arguments, claim_folder, name_folder
+from dfplan.envs.ogbench_mazes import TASKS, OGBenchName, find_ogbench
 from dfplan.ground.command_line import CommandParser, exit_two_on_input_error, positive_integer
 from dfplan.ground.errors import InputError
 from dfplan.ground.processes import assign_device, find_processes, report_error_once
@@ -32,6 +33,7 @@ from dfplan.training.loaded_checkpoints import track_checkpoints
 
 MAZE_AGENTS = "planner,planner-goal-token,policy,waypoint"  # the default in D4RL's mazes
 AGENTS = "planner,planner-mcg,policy,random"  # the default in all other environments
+EPISODES, OGBENCH_EPISODES = 100, 50  # per agent and seed; in OGBench per task, too
 # The modules whose code determines the numbers of the report. The last two give the numbers for comparison.
 MODULES = (
     "dfplan.commands.bench",
@@ -59,9 +61,12 @@ RESULT_OPTIONS = (
 def main() -> None:
     """Run the command. All inputs are checked before anything is computed."""
     arguments = _make_parser().parse_args()
-    conditions = _find_conditions(arguments)
+    data = find_ogbench(arguments.env)
+    if arguments.episodes is None:
+        arguments.episodes = EPISODES if data is None else OGBENCH_EPISODES
+    conditions = _find_conditions(arguments, data)
     maze = find_maze(conditions.env_id)
-    agents = _parse_agents(arguments.agents or (AGENTS if maze is None else MAZE_AGENTS))
+    agents = _parse_agents(arguments.agents or _choose_agents(maze, data))
     world = find_world_of(conditions)
     options = ContenderOptions(
         conditions.env_id,
@@ -71,12 +76,14 @@ def main() -> None:
         arguments.preset,
         arguments.hold,
         arguments.coordinates,
+        data,
     )
     with track_checkpoints() as checkpoints:
         contenders = drop_duplicates(make_contenders(agents, options))
-    of_world = {"env_id": conditions.env_id} if maze is None else {"maze": maze}
+    of_world = {"env_id": arguments.env if data else conditions.env_id} if maze is None else {"maze": maze}
     asked = {"command": "dfplan-bench"} | of_world | {name: getattr(arguments, name) for name in RESULT_OPTIONS}
-    name = name_folder(_name_shortly(conditions.env_id), _make_parser(), arguments, ["env"])
+    short = str(data or _name_shortly(conditions.env_id))
+    name = name_folder(short, _make_parser(arguments.env), arguments, ["env"])
     folder = arguments.output or Path("dfplan-bench") / name
     processes = find_processes()
     claim = claim_folder(folder, asked | {"agents": agents}, MODULES, arguments.overwrite, checkpoints)
@@ -88,23 +95,30 @@ def main() -> None:
             }
         if output is not None:
             configs = {name: describe_config(agent) for name, agent in contenders.items()}
-            write_results(output, evaluations, configs, format_command(arguments, conditions.env_id))
+            write_results(output, evaluations, configs, format_command(arguments, short))
             title = f"{describe_conditions(conditions)}; 95% intervals in brackets"
             print(f"\n{title}\n\n{format_table(evaluations, configs)}\n\nwritten to {folder}")
 
 
-def format_command(arguments: Namespace, env_id: str) -> str:
+def format_command(arguments: Namespace, name: str) -> str:
     """Return the command that reproduces the results; it leaves out the output folder, which does not change them."""
-    words = ["dfplan-bench", _name_shortly(env_id)]
+    words, parser = ["dfplan-bench", name], _make_parser(arguments.env)
     for name in (*RESULT_OPTIONS, "checkpoint"):
         value, flag = getattr(arguments, name), f"--{name.replace('_', '-')}"
-        if value != _make_parser().get_default(name):
+        if value != parser.get_default(name):
             words += [flag] if value is True else [flag, str(value)]
     return shlex.join(words)
 
 
-def _find_conditions(arguments: Namespace) -> Conditions:
-    """Return the conditions that the user has chosen.
+def _choose_agents(maze: str | None, data: OGBenchName | None) -> str:
+    """Return the agents that are compared by default."""
+    if data is not None:
+        return f"{AGENTS},oracle"
+    return AGENTS if maze is None else MAZE_AGENTS
+
+
+def _find_conditions(arguments: Namespace, data: OGBenchName | None) -> Conditions:
+    """Return the conditions that the user has chosen; a data set of OGBench has its tasks.
 
     Raises:
         InputError: if random goals are asked for where they do not exist.
@@ -122,6 +136,7 @@ def _find_conditions(arguments: Namespace) -> Conditions:
         arguments.seeds,
         max_steps=arguments.max_steps,
         coordinates=arguments.coordinates,
+        tasks=() if data is None else TASKS,
     )
 
 
@@ -131,14 +146,18 @@ def _name_shortly(env_id: str) -> str:
     return env_id if maze is None else f"maze2d-{maze}"
 
 
-def _make_parser() -> CommandParser:
+def _make_parser(env: str | None = None) -> CommandParser:
+    """Return the parser; once the environment is known, it has the defaults of this environment."""
     text = "Compare agents in any Gymnasium environment; write results.json, episodes.csv, report.md and a picture."
     parser = CommandParser(prog="dfplan-bench", description=text)
-    parser.add_argument("env", help="Gymnasium's id, such as Pendulum-v1 or module:Env-v0, or a maze: maze2d-large")
+    known = "Gymnasium's id, such as Pendulum-v1 or module:Env-v0, a maze: maze2d-large, or a data set of OGBench's "
+    parser.add_argument("env", help=f"{known} point mazes: pointmaze-giant-stitch-v0")
     add_common_arguments(parser)
     default = f"(default: {AGENTS}; in mazes {MAZE_AGENTS})"
     parser.add_argument("--agents", help=f"comma-separated, of {', '.join(CONTENDERS)} {default}")
-    parser.add_argument("--episodes", type=positive_integer, default=100, help="episodes per agent and seed")
+    default = None if env is None else EPISODES if find_ogbench(env) is None else OGBENCH_EPISODES
+    episodes = f"episodes per agent and seed (default: {EPISODES}), of OGBench per task (default: {OGBENCH_EPISODES})"
+    parser.add_argument("--episodes", type=positive_integer, default=default, help=episodes)
     parser.add_argument("--seeds", type=positive_integer, default=1, help="how many seeds, from --seed on")
     parser.add_argument(
         "--max-steps", type=positive_integer, help="steps after which episodes are cut (default: the environment's)"

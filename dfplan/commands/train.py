@@ -38,6 +38,7 @@ from dfplan.config import DEMONSTRATIONS, PRECISIONS, Recipe
 from dfplan.data.recording import Recording
 from dfplan.envs.datasets import load_dataset
 from dfplan.envs.layouts import Layout
+from dfplan.envs.ogbench_mazes import find_ogbench, generate_ogbench
 from dfplan.ground.command_line import (
     CommandParser,
     channels,
@@ -69,6 +70,7 @@ TASK_OPTIONS = ("goal", "position", "velocity", "reward_of")
 def main() -> None:
     """Run the command. All inputs are checked before anything is computed."""
     arguments = _make_parser().parse_args()
+    arguments.data = find_ogbench(arguments.env)
     arguments.env = find_env_id(arguments.env)
     device = find_device(assign_device(arguments.device))
     read_commit()  # it is cached now, because another commit may be checked out before the card is written
@@ -96,6 +98,9 @@ def _read_changes(arguments: Namespace) -> tuple[Changes, Changes]:
     given = {name: getattr(arguments, name) for name in TRAINING_OPTIONS if getattr(arguments, name) is not None}
     facts = {name: getattr(arguments, name) for name in TASK_OPTIONS if getattr(arguments, name) is not None}
     in_file = read_config_file(arguments.config, arguments.env) if arguments.config else {}
+    if arguments.data is not None and not arguments.resume:
+        of_data: Changes = {"training": {"dataset": str(arguments.data)}, "task": arguments.data.facts}
+        in_file = merge_changes(of_data, in_file)
     assigned = read_assignments(arguments.set or [])
     _refuse_doubles(arguments, assigned, {"task": facts, "training": given})
     return merge_changes(in_file), merge_changes({"task": facts, "training": given}, assigned)
@@ -140,10 +145,21 @@ def _load_recording(earlier: Recipe | None, asked: dict[str, Any]) -> Recording:
         asked: settings of the training that the user has given.
     """
     if earlier is None:
-        return Recording.load(asked["dataset"]).take(asked.get("rows"))
-    recording = Recording.load(earlier.training.dataset).take(earlier.training.rows)
+        return _load_or_generate(asked["dataset"], asked.get("seed", 0)).take(asked.get("rows"))
+    source = earlier.training
+    recording = _load_or_generate(source.dataset, source.seed).take(source.rows)
     recording.check(earlier.model.task)
     return recording
+
+
+def _load_or_generate(dataset: str, seed: int) -> Recording:
+    """Return the recording in a file, or that of a data set of OGBench, which is generated."""
+    name = find_ogbench(dataset)
+    if name is None:
+        return Recording.load(dataset)
+    columns = generate_ogbench(name, seed, progress=True)
+    columns["timeouts"] = columns.pop("terminals")  # the ends of episodes that were cut off
+    return Recording.from_rows(columns, dataset)
 
 
 def _load_maze(recipe: Recipe, progress: bool) -> Recording:
@@ -329,8 +345,10 @@ def _make_parser() -> CommandParser:
     parser = CommandParser(
         prog="dfplan-train", description="Train a Diffusion Forcing model on a recording of any Gymnasium world."
     )
+    parser.set_defaults(data=None)  # the data set of OGBench that ``env`` names
     mazes = ", ".join(f"maze2d-{maze}" for maze in RECIPES)
-    parser.add_argument("env", help=f"Gymnasium's id, such as Pendulum-v1 or module:Env-v0, or one of {mazes}")
+    names = f"one of {mazes}, or a data set of OGBench's point mazes: pointmaze-giant-stitch-v0"
+    parser.add_argument("env", help=f"Gymnasium's id, such as Pendulum-v1 or module:Env-v0, {names}")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the run: checkpoint, card, state, TensorBoard"
     )
