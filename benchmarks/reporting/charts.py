@@ -27,8 +27,9 @@ def draw_lines(panels: Mapping[str, Mapping[str, Line]], x_label: str, y_label: 
     for title, axes in axes_of.items():
         for label, line in panels[title].items():
             values, errors = _split_estimates(line.values())
-            style = {"color": colours[label], "marker": "o", "markersize": 4, "capsize": 2}
-            axes.errorbar(list(line), values, yerr=errors, label=label, **style)
+            axes.errorbar(
+                list(line), values, yerr=errors, label=label, color=colours[label], marker="o", markersize=4, capsize=2
+            )
         if log_x:
             axes.set_xscale("log", base=2)
             ticks = sorted({x for line in panels[title].values() for x in line})

@@ -63,7 +63,7 @@ def main() -> None:
     arguments = _make_parser().parse_args()
     data = find_ogbench(arguments.env)
     if arguments.episodes is None:
-        arguments.episodes = EPISODES if data is None else OGBENCH_EPISODES
+        arguments.episodes = _choose_episodes(arguments.env)
     conditions = _find_conditions(arguments, data)
     maze = find_maze(conditions.env_id)
     agents = _parse_agents(arguments.agents or _choose_agents(maze, data))
@@ -110,6 +110,11 @@ def format_command(arguments: Namespace, name: str) -> str:
     return shlex.join(words)
 
 
+def _choose_episodes(env: str) -> int:
+    """Return the default number of episodes."""
+    return EPISODES if find_ogbench(env) is None else OGBENCH_EPISODES
+
+
 def _choose_agents(maze: str | None, data: OGBenchName | None) -> str:
     """Return the agents that are compared by default."""
     if data is not None:
@@ -150,12 +155,12 @@ def _make_parser(env: str | None = None) -> CommandParser:
     """Return the parser; once the environment is known, it has the defaults of this environment."""
     text = "Compare agents in any Gymnasium environment; write results.json, episodes.csv, report.md and a picture."
     parser = CommandParser(prog="dfplan-bench", description=text)
-    known = "Gymnasium's id, such as Pendulum-v1 or module:Env-v0, a maze: maze2d-large, or a data set of OGBench's "
+    known = "Gymnasium's id, such as Pendulum-v1 or module:Env-v0, a maze: maze2d-large, or a data set of OGBench's"
     parser.add_argument("env", help=f"{known} point mazes: pointmaze-giant-stitch-v0")
     add_common_arguments(parser)
-    default = f"(default: {AGENTS}; in mazes {MAZE_AGENTS})"
-    parser.add_argument("--agents", help=f"comma-separated, of {', '.join(CONTENDERS)} {default}")
-    default = None if env is None else EPISODES if find_ogbench(env) is None else OGBENCH_EPISODES
+    agents = f"(default: {AGENTS}, of OGBench oracle too; in mazes {MAZE_AGENTS})"
+    parser.add_argument("--agents", help=f"comma-separated, of {', '.join(CONTENDERS)} {agents}")
+    default = None if env is None else _choose_episodes(env)
     episodes = f"episodes per agent and seed (default: {EPISODES}), of OGBench per task (default: {OGBENCH_EPISODES})"
     parser.add_argument("--episodes", type=positive_integer, default=default, help=episodes)
     parser.add_argument("--seeds", type=positive_integer, default=1, help="how many seeds, from --seed on")

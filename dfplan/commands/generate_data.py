@@ -4,6 +4,7 @@ import io
 import os
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,7 +56,7 @@ def _make_maze(arguments: Namespace) -> None:
     rows = arguments.rows or DATASET_ROWS[maze]
     noise = DATASET_NOISE if arguments.noise is None else arguments.noise
     dataset = generate(maze, rows, noise, arguments.seed, progress=True)
-    _write_new(output, lambda path: write_hdf5(path, dataset))
+    _write_new(output, partial(write_hdf5, dataset=dataset))
     print(f"wrote {rows} rows to {output}")
 
 
@@ -71,7 +72,7 @@ def _make_ogbench(arguments: Namespace) -> None:
         _check_output(path)
     for path, validation in zip(outputs, (False, True), strict=True):
         dataset = generate_ogbench(name, arguments.seed, validation, progress=True)
-        _write_new(path, lambda path, dataset=dataset: _write_npz(path, dataset))
+        _write_new(path, partial(_write_npz, dataset=dataset))
         print(f"wrote {len(dataset['terminals'])} rows to {path}")
 
 
