@@ -34,7 +34,10 @@ class RandomAgent:
     def __init__(self, world: Task | Spaces = MAZE):
         low, high = world.bounds
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise InputError(f"random actions need finite bounds, not {low.tolist()} to {high.tolist()}.")
+            raise InputError(
+                f"random actions need finite bounds, not {low.tolist()} to {high.tolist()}; wrap the environment in "
+                "ClipAction, or say them by its dfplan_task."
+            )
         self.task = world if isinstance(world, Task) else None
         self.config = RandomConfig(tuple(low.tolist()), tuple(high.tolist()))
         self.reset()

@@ -81,9 +81,9 @@ def choose_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
     recording.check(task)
     if not task.goal and find_return_bounds(recording, task) is None:
         raise InputError(
-            f"there is nothing to plan for: all rewards in {recording.source} are {recording.rewards[0]:g}, no end is "
-            "worse than another, and the task has no goal; name the observation channels of a goal, such as "
-            "goal=(0, 1) or --goal 0,1."
+            f"there is nothing to plan for: by the rewards and ends in {recording.source} no return is better than "
+            "another, and the task has no goal; name the observation channels of a goal, such as goal=(0, 1) or "
+            "--goal 0,1."
         )
     for recipe in RECIPES.values():
         if recipe.env_id == env_id:

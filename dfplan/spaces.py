@@ -1,5 +1,6 @@
 """What an environment tells of itself: its spaces, and the task that is read from them."""
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +15,10 @@ from dfplan.ground.errors import InputError, find_reason, unknown_name
 from dfplan.task import FACTS, Task
 
 AnyEnv = gymnasium.Env | VectorEnv
-GOAL_SAMPLES = 3  # episodes in which the goal channels are looked for
+GOAL_EPISODES, GOAL_STEPS = 3, 5  # episodes in which the goal channels are looked for, and steps of each
 GOAL_TOLERANCE = 1e-6  # by which an observation may differ there from the achieved goal
 NOT_SUPPORTED = "dfplan plans with vectors of numbers: observations and actions must be Box spaces with one axis"
-NAME_THEM = (
-    "name them, such as goal=(0, 1) or --goal 0,1, or plan without a goal: goal=() or --goal none"  # the goal channels
-)
+NAME_GOAL_CHANNELS = "name them, such as goal=(0, 1) or --goal 0,1, or plan without a goal: goal=() or --goal none"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Spaces:
             name: of the environment.
 
         Raises:
-            InputError: if it has not.
+            InputError: if sizes or bounds differ.
         """
         tells_goal = bool(task.goal and self.goal_dim)  # an environment need not tell that it has goals
         what = "observations, actions and goals" if tells_goal else "observations and actions"
@@ -77,7 +76,8 @@ def name_env(env: AnyEnv) -> str:
 
 def find_single(env: AnyEnv) -> Any:
     """Return the first single environment of a vector environment if it has any here, or else the given one."""
-    return getattr(env.unwrapped, "envs", [env])[0]
+    envs = getattr(env.unwrapped, "envs", None) if isinstance(env, VectorEnv) else None
+    return envs[0] if envs else env
 
 
 def read_task(env: AnyEnv, **facts: Any) -> Task:
@@ -149,16 +149,19 @@ def read_spaces(env: AnyEnv) -> Spaces:
 
 
 def _find_action_space(env: AnyEnv) -> Any:
-    """Return the space of the actions of a single environment, within which ``ClipAction`` clips them.
+    """Return the space of the actions of a single environment; with ``ClipAction`` the one to which it clips.
 
-    Nothing but a wrapper that leaves actions as they are may be around ``ClipAction``; otherwise its bounds are not
-    those of the actions that the environment takes.
+    Wrappers outside ``ClipAction`` must leave actions as they are. If one changes them, the space of the outermost
+    wrapper is returned.
     """
     space = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
+    # A wrapper of a vector environment may change actions, too; only without one its single environments are looked at.
     wrapper: Any = find_single(env) if env.unwrapped is env else env
-    while hasattr(wrapper, "env") and wrapper.action_space == space:
+    while isinstance(wrapper, gymnasium.Wrapper) and wrapper.action_space == space:
         if isinstance(wrapper, ClipAction):
             return wrapper.env.action_space
+        if isinstance(wrapper, gymnasium.ActionWrapper):
+            break
         wrapper = wrapper.env
     return space
 
@@ -178,14 +181,20 @@ def _find_goal_channels(env: AnyEnv) -> tuple[int, ...]:
         matches = [
             window for window in windows if np.allclose(observed[:, window], achieved, rtol=0, atol=GOAL_TOLERANCE)
         ]
-        if matches and (len(matches) > 1 or np.ptp(achieved, axis=0).max() <= GOAL_TOLERANCE):
+        if len(matches) > 1:
             raise InputError(
                 f"the observation channels of the goal may be {' or '.join(map(str, matches))}, which were equal to "
-                f"achieved_goal in a few steps; {NAME_THEM}."
+                f"achieved_goal in a few steps; {NAME_GOAL_CHANNELS}."
+            )
+        if matches and np.ptp(achieved, axis=0).max() <= GOAL_TOLERANCE:
+            raise InputError(
+                f"achieved_goal has not changed in a few steps, so that the goal channels {matches[0]} are a guess; "
+                f"{NAME_GOAL_CHANNELS}."
             )
     if not matches:
         raise InputError(
-            f"the environment has goals, but no observation channels that are equal to achieved_goal; {NAME_THEM}."
+            "the environment has goals, but no observation channels that are equal to achieved_goal; "
+            f"{NAME_GOAL_CHANNELS}."
         )
     return matches[0]
 
@@ -196,12 +205,16 @@ def _sample_goal_observations(env: AnyEnv) -> list[tuple[np.ndarray, np.ndarray]
     Raises:
         InputError: if the environment cannot be reset, or cannot make a step.
     """
-    seen = []
-    env.action_space.seed(0)
+    seen, actions = [], copy.deepcopy(env.action_space)  # a copy, because its random numbers are the caller's
+    actions.seed(0)
     try:
-        for seed in range(GOAL_SAMPLES):
+        for seed in range(GOAL_EPISODES):
             seen.append(env.reset(seed=seed)[0])
-            seen.append(env.step(env.action_space.sample())[0])
+            for _ in range(GOAL_STEPS):
+                observation, _, terminated, truncated, _ = env.step(actions.sample())
+                seen.append(observation)
+                if np.any(terminated | truncated):
+                    break
     except Exception as error:  # environments raise errors of any kind
         raise InputError(f"{name_env(env)} cannot be reset and make a step: {find_reason(error)}.") from error
     return [

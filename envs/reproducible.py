@@ -62,11 +62,11 @@ class KeepScoreInfo(gymnasium.Wrapper):
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Make one step."""
-        observation, paid, terminated, truncated, info = super().step(action)
-        reward = np.asarray(paid)
-        if reward.size != 1:
-            raise InputError(f"the reward of a step must be one number, not {paid!r}.")
-        return observation, float(reward.item()), bool(terminated), bool(truncated), _select_info(info)
+        observation, reward, terminated, truncated, info = super().step(action)
+        number = np.asarray(reward)
+        if number.size != 1 or number.dtype.kind not in "fiub":
+            raise InputError(f"the reward of a step must be one number, not {reward!r}.")
+        return observation, float(number.item()), bool(terminated), bool(truncated), _select_info(info)
 
 
 def _select_info(info: dict[str, Any]) -> dict[str, Any]:

@@ -187,3 +187,7 @@ def test_a_vector_environment_that_cannot_seed_its_slots_is_an_error():
     env = OneSeed([Line] * 2, autoreset_mode=AutoresetMode.NEXT_STEP)
     with pytest.raises(InputError, match="cannot seed its episodes"):
         run_episodes(SeededAgent(), find_world(env), SEEDS, side_by_side=2)
+
+
+def test_goals_that_are_no_numbers_are_none():
+    assert find_goals(np.zeros((2, 3)), {"goal": np.array(["left", "right"])}, None) is None

@@ -9,6 +9,7 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 import dfplan
@@ -18,6 +19,7 @@ from dfplan.envs.datasets import generate
 from dfplan.ground.errors import InputError
 from dfplan.recipes import choose_recipe
 from dfplan.task import MAZE, Task
+from dfplan.training import trainer
 
 
 class Slope(gym.Env):
@@ -129,15 +131,20 @@ def test_settings_of_all_parts_may_be_given(tmp_path):
         ({"model": 3}, "model must be a dictionary"),
         ({"minutes": 1, "steps": 3}, "and not both"),
         ({"minutes": float("inf")}, "minutes must be a finite number above 0, not inf"),
-        ({"minutes": 1, "training": {"steps": 5}}, "training.steps is given twice: minutes also determines it"),
-        ({"horizon": 4, "model": {"num_tokens": 5}}, "model.num_tokens is given twice: horizon also determines it"),
+        ({"minutes": 1, "training": {"steps": 5}}, r"training\.steps cannot be given beside minutes"),
+        ({"horizon": 4, "model": {"num_tokens": 5}}, r"model\.num_tokens cannot be given beside horizon"),
+        ({"horizon": 4, "model": {"frame_stack": 2}}, r"model\.frame_stack cannot be given beside horizon"),
+        ({"frame_stack": 4, "model": {"frame_stack": 2}}, r"model\.frame_stack cannot be given beside frame_stack"),
         ({"action_low": (-9.0,)}, r"the task has actions from \[-9.0\] to \[3.0\], but Slope-v0 has .*\[-3.0\]"),
         ({"recording": record(reward=1e38)}, "returns too large for float32"),
         ({"env": "Pendulum-v1"}, "2 observation channels, but the environment has 3"),
         ({"horizon": 0}, "horizon must be at least 1"),
-        ({"recording": record(reward=0.0).take(5)}, "nothing to plan for: all rewards in the recording are 0"),
-        ({"seed": 3, "training": {"seed": 5}}, "seed is given twice"),
-        ({"steps": 3, "training": {"steps": 5}}, "training.steps is given twice"),
+        (
+            {"recording": record(reward=0.0).take(5)},
+            "nothing to plan for: by the rewards and ends in the recording no return is better",
+        ),
+        ({"seed": 3, "training": {"seed": 5}}, r"training\.seed cannot be given beside seed"),
+        ({"steps": 3, "training": {"steps": 5}}, r"training\.steps cannot be given beside steps"),
         ({"training": {"dataset": "other.hdf5"}}, "the data set is the recording"),
         ({"training": {"rows": 100_000}}, "rows, not 100000"),
         ({"goal": 0}, "task.goal must be a list of channel numbers, not 0"),
@@ -306,7 +313,8 @@ def test_the_command_resumes_with_the_recording_of_the_run(run):
         (["--demonstrations", "re-executed"], "", "re-executed"),
         (["--set", "training.steps=3"], "", "training.steps is given twice: by --steps and by --set"),
         (["--goal", "0", "--set", "task.goal=[0]"], "", "task.goal is given twice: by --goal and by --set"),
-        (["--horizon", "4", "--set", "model.num_tokens=3"], "", "model.num_tokens is given twice: horizon also"),
+        (["--backbone", "rnn", "--set", "model.causal=false"], "", "model.causal cannot be given beside backbone"),
+        (["--horizon", "4", "--set", "model.num_tokens=3"], "", "model.num_tokens cannot be given beside horizon"),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2(run, capsys, file, arguments, dataset, message):
@@ -314,3 +322,20 @@ def test_bad_input_is_one_sentence_with_status_2(run, capsys, file, arguments, d
         run(*arguments, "--steps", "1", dataset=file if dataset == "" else dataset)
     complaint = capsys.readouterr().err
     assert ended.value.code == 2 and message in complaint and complaint.count("\n") == 1
+
+
+def test_a_resumed_run_keeps_its_value(tmp_path, monkeypatch):
+    value_of = dfplan.train(record(), "Slope-v0", output=tmp_path, steps=1, device="cpu").model.value.to_tensors()
+
+    def refuse(*_, **__):
+        raise AssertionError("the value was fitted again")
+
+    monkeypatch.setattr(trainer, "fit_value", refuse)
+    again = dfplan.train(record(), output=tmp_path, resume=True, device="cpu").model.value.to_tensors()
+    assert all(torch.equal(again[name], tensor) for name, tensor in value_of.items())
+
+
+def test_plans_are_as_long_as_the_known_steps_of_the_longest_episode():
+    episode = {"observations": np.zeros((4, 2)), "actions": np.zeros((4, 1)), "rewards": [0, 1, 2, 3]}
+    recipe = choose_recipe("Slope-v0", Task(2, 1), dfplan.Recording.load([episode]))
+    assert recipe.model.horizon == 3

@@ -139,6 +139,9 @@ def test_several_channels_that_may_be_the_goal_must_be_chosen_from():
     constant = GoalWorld(lambda x: (x * 0, x[:2] * 0), SIZES)
     with pytest.raises(InputError, match=r"may be \(0, 1\) or \(1, 2\)"):
         read_task(constant)
+    resting = GoalWorld(lambda x: (x * 0 + [0, 1, 2], x[:2] * 0 + [0, 1]), SIZES)
+    with pytest.raises(InputError, match=r"has not changed in a few steps, so that the goal channels \(0, 1\) are a"):
+        read_task(resting)
 
 
 def test_large_numbers_that_are_nearly_equal_are_different():
@@ -150,6 +153,16 @@ def test_a_wrapper_around_the_one_that_clips_has_its_own_bounds():
     clipping = ClipAction(World(box(3), box(2, -2.0, 3.0)))
     scaled = TransformAction(clipping, lambda action: 5 * action, box(2))
     assert read_task(scaled).action_high == (1.0, 1.0)
+    unscaled = TransformAction(clipping, lambda action: 5 * action, None)
+    with pytest.raises(InputError, match="actions need finite bounds"):
+        read_task(unscaled)
+
+
+@pytest.mark.parametrize("envs", [[], {"a": 1}, ["push", "reach"]])
+def test_an_attribute_envs_of_a_single_environment_plays_no_part(envs):
+    world = World(box(3), box(1))
+    world.envs = envs
+    assert read_task(world) == Task(3, 1, (-1.0,), (1.0,))
 
 
 def test_an_environment_that_fails_is_answered_in_a_sentence():

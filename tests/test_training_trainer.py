@@ -56,8 +56,15 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted
 def test_a_run_is_not_resumed_with_another_recording(recipe, tiny_dataset, tmp_path):
     Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU).save()
     other = Recording.from_rows(tiny_dataset | {"rewards": tiny_dataset["rewards"] + 1})
-    with pytest.raises(InputError, match="the recording is not the recording of the run"):
+    with pytest.raises(InputError, match="the recording is not the recording of the run, or has changed"):
         Trainer(recipe, other, tmp_path, CPU).resume()
+
+
+def test_a_state_of_another_version_is_not_resumed(recipe, tiny_dataset, tmp_path):
+    trainer = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU)
+    torch.save({"step": 3}, tmp_path / "state.pt")
+    with pytest.raises(InputError, match="it is of another version of dfplan; start a new run in another folder"):
+        trainer.resume()
 
 
 def test_a_run_writes_a_checkpoint_of_the_averaged_model_with_its_origin(recipe, tiny_dataset, tmp_path):

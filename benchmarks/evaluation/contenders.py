@@ -263,7 +263,8 @@ def _make_random_agent(options: ContenderOptions) -> Agent:
 
     if options.checkpoint is not None:  # it may know more of the world than the environment tells
         return RandomAgent(_load_planner(options).task)
-    return RandomAgent(_find_world(options).spaces)
+    world = _find_world(options)
+    return RandomAgent(world.own_task or world.spaces)
 
 
 CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {

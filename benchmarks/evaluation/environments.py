@@ -97,7 +97,7 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env:
 
 
 def read_task_by_id(env_id: str, **facts: Any) -> Task:
-    """Return the task of the environment with an id; ``facts`` replace what is read (``dfplan.task.read_task``).
+    """Return the task of the environment with an id; ``facts`` replace what is read (``dfplan.spaces.read_task``).
 
     Raises:
         InputError: if there is no such environment, or its task cannot be read.

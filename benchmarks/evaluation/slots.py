@@ -84,6 +84,8 @@ def resets_single_slots(env: VectorEnv) -> bool:
 def find_goals(observations: Any, infos: Mapping[str, Any], task: Task | None) -> Float[np.ndarray, "slot goal"] | None:
     """Return the goal in each slot: ``desired_goal`` of observations, or ``goal`` of infos; None without goals.
 
+    Goals that are no numbers, such as texts, count as none.
+
     Args:
         observations: of all slots.
         infos: of all slots.

@@ -29,7 +29,8 @@ Env = str | gym.Env | Callable[[], gym.Env] | None
 DETERMINES = {
     "minutes": ("training", ("steps",)),
     "steps": ("training", ("steps",)),
-    "horizon": ("model", ("num_tokens",)),
+    "seed": ("training", ("seed",)),
+    "horizon": ("model", ("num_tokens", "frame_stack")),  # both are arguments of their own
     "frame_stack": ("model", ("frame_stack",)),
     "backbone": ("model", ("backbone", "causal")),
 }
@@ -103,7 +104,8 @@ def train(
     if not isinstance(task, Task | None):
         raise InputError(f"task must be a dfplan.Task, not {task!r}.")
     changes = _sort_settings(settings)
-    refuse_doubles(changes, {"minutes": minutes, "steps": steps, "horizon": horizon, "frame_stack": frame_stack})
+    arguments = {"minutes": minutes, "steps": steps, "seed": seed or None, "horizon": horizon}
+    refuse_doubles(changes, arguments | {"frame_stack": frame_stack})
     found, output = Recording.load(recording), Path(output)
     if resume:
         if settings or steps or minutes or horizon or frame_stack or seed:
@@ -150,7 +152,7 @@ def refuse_doubles(changes: Changes, arguments: Mapping[str, Any]) -> None:
         part, settings = DETERMINES[name]
         for setting in settings:
             if setting in changes.get(part, {}):
-                raise InputError(f"{part}.{setting} is given twice: {name} also determines it.")
+                raise InputError(f"{part}.{setting} cannot be given beside {name}, which determines it, too.")
     if "minutes" in given and "steps" in given:
         raise InputError("give minutes or steps, and not both.")
 
@@ -185,12 +187,9 @@ def _add_training_arguments(training: Mapping[str, Any], **arguments: Any) -> di
     """Return settings of the training together with those that are arguments of their own.
 
     Raises:
-        InputError: if a setting is given twice, or the data set, which is the recording.
+        InputError: if the data set is given, which is the recording.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
-    twice = [name for name in given if name in training]
-    if twice:
-        raise InputError(f"{twice[0]} is given twice: as an argument and in training={dict(training)}.")
     if "dataset" in training:
         raise InputError("the data set is the recording, so training={'dataset': ...} cannot be given.")
     return given | dict(training)

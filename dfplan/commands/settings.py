@@ -8,6 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from dfplan.benchmarks.evaluation.environments import find_env_id
 from dfplan.config import ModelConfig, Recipe, TrainingConfig
 from dfplan.ground.errors import InputError, find_reason, unknown_name
 from dfplan.task import Task, read_numbers
@@ -60,7 +61,7 @@ def read_config_file(path: str | Path, env_id: str) -> Changes:
     if not isinstance(contents, dict):
         raise InputError(f"the configuration {path} must have the tables {', '.join(PARTS)}.")
     own = contents.pop("env_id", env_id)  # of a recipe.json
-    if own != env_id:
+    if find_env_id(str(own)) != env_id:
         raise InputError(
             f"the configuration {path} is of {own}, not of {env_id}; remove its env_id to use it for another world."
         )

@@ -95,6 +95,8 @@ def write_minari(
 def _find_goal_channels(env: gymnasium.Env, given: Sequence[int] | None) -> Sequence[int] | None:
     """Return the goal channels of a goal environment; None if observations are no dictionaries."""
     if not isinstance(env.observation_space, gymnasium.spaces.Dict):
+        if given is not None:
+            raise InputError("the environment has no goals; leave out goal.")
         return None
     return read_task(env, **({} if given is None else {"goal": given})).goal
 

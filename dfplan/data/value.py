@@ -200,7 +200,7 @@ def _take_rewards(recording: Recording, task: Task) -> tuple[np.ndarray, ...]:
 
     A step that stays in an absorbing observation, with reward 0, follows each terminal. V is fitted there too, so that
     it adds nothing to a plan that has ended. A reward of the observation after the last step is not recorded; where
-    rewards are of observations, such a step is left out.
+    rewards are of observations, such a step is left out, unless the episode terminated there.
     """
     row = np.flatnonzero(~recording.is_last | recording.is_absorbing)
     after = _find_next(recording, row)

@@ -34,6 +34,7 @@ from dfplan.model.loss import LOSS_WEIGHTS
 from dfplan.training.checkpoint import FILE_NAME, save_checkpoint
 
 STATE_NAME, RECIPE_NAME = "state.pt", "recipe.json"
+STATE_PARTS = {"step", "model", "ema", "optimizer", "value", "recording"}  # of a saved state
 SAVE_SECONDS = 60.0  # between two saves
 LOG_STEPS = 50  # updates between two logs
 TIMED_STEPS = 20  # updates by which the duration of an update is measured
@@ -111,9 +112,10 @@ class Trainer:
     def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> DiffusionForcing:
         """Train from the present step to the last one, and return the averaged model.
 
-        The value is fitted first, unless it was resumed. The state is saved about every ``SAVE_SECONDS``, and
-        ``on_progress`` is called at every log.
+        Without a goal, the value is fitted first, unless the resumed state has it. The state is saved about every
+        ``SAVE_SECONDS``, and ``on_progress`` is called at every log.
         """
+        self.save()
         if self.ema.value is None:
             task, is_first = self.recipe.model.task, self.processes.is_first
             self.ema.value = fit_value(self.recording, task, self.config.seed, show_progress=is_first)
@@ -247,19 +249,30 @@ class Trainer:
         Raises:
             InputError: if the state is missing, unreadable, or of another recipe or recording.
         """
-        path = self.output / STATE_NAME
+        path, advice = self.output / STATE_NAME, "start a new run in another folder"
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            if state["recording"] != self.recording.digest:
-                raise InputError(f"{self.recording.source} is not the recording of the run")
+        except Exception as error:  # of many kinds for files that are no state
+            raise InputError(f"cannot resume from {path}: {find_reason(error)}; {advice}.") from error
+        if not isinstance(state, dict) or not set(state) >= STATE_PARTS:
+            raise InputError(f"cannot resume from {path}: it is of another version of dfplan; {advice}.")
+        if state["recording"] != self.recording.digest:
+            raise InputError(
+                f"cannot resume from {path}: {self.recording.source} is not the recording of the run, or has changed; "
+                "give the same recording."
+            )
+        try:
             self.ema.value = None if state["value"] is None else Value(**state["value"])
+            if self.ema.value is not None:
+                self.ema.value.check(str(path), self.recipe.model.task.observation_dim)
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
-        except Exception as error:
-            reason = find_reason(error)
-            raise InputError(f"cannot resume from {path}: {reason}; start a new run with another --output.") from error
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"cannot resume from {path}: its weights are not those of the recipe; {advice}."
+            ) from error
 
 
 def load_recipe(output: str | Path) -> Recipe:
