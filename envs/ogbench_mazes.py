@@ -5,7 +5,6 @@ side by side, and MuJoCo computes only the steps in which a ball is near a wall:
 position and nothing else.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +14,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from tqdm import trange
 
+from dfplan.envs.demonstrations import Dataset
 from dfplan.envs.demonstrator import find_next_cells, find_path_lengths
 from dfplan.envs.layouts import Layout
+from dfplan.envs.ogbench_names import MAZES, OGBenchName
 from dfplan.ground.errors import InputError, unknown_name
 
-PREFIX = "pointmaze-"  # of the names of data sets
-MAZES, KINDS = ("medium", "large", "giant", "teleport"), ("navigate", "stitch")
 CELL, ORIGIN = 4.0, 4.0  # side of a cell; the centre of cell (i, j) is at x = 4 j - 4, y = 4 i - 4
 SPEED = 0.2  # environment units per step and per unit of the action
 BALL_RADIUS, MARGIN = 0.7, 0.01  # MuJoCo computes steps that end nearer to a wall
@@ -29,71 +28,10 @@ GOAL_RADIUS = 1.0
 PLACE_SPREAD = 1.0  # starts and goals are drawn uniformly within this distance, along each axis, of a cell's centre
 TELEPORT_RADIUS = 1.5  # a ball nearer to the centre of a teleporter is carried away
 NOISE = 0.5  # standard deviation of the noise of the demonstrator's actions
-TASKS = (1, 2, 3, 4, 5)  # numbers of the tasks in which agents are evaluated
 STITCHED_CELLS = 4  # length of the ways in the data sets ``stitch``
 VALIDATION = 10  # a data set has one validation episode for so many training episodes
 
-Dataset = dict[str, np.ndarray]
 Positions = Float[np.ndarray, "batch 2"]
-
-
-@dataclass(frozen=True)
-class OGBenchName:
-    """The name of a data set, such as ``pointmaze-giant-stitch-v0``.
-
-    Attributes:
-        maze: one of ``MAZES``.
-        kind: one of ``KINDS``; ``navigate`` has long ways to one goal after another, ``stitch`` single ways of 4 cells.
-    """
-
-    maze: str
-    kind: str
-
-    def __str__(self) -> str:
-        """Return OGBench's name."""
-        return f"{PREFIX}{self.maze}-{self.kind}-v0"
-
-    @property
-    def env_id(self) -> str:
-        """Gymnasium's id of the environment."""
-        return f"ogbench:pointmaze-{self.maze}-v0"
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the environment does not say of its task: observations are positions, and so are goals."""
-        return {"goal": (0, 1)}
-
-    @property
-    def episodes(self) -> int:
-        """Number of training episodes."""
-        if self.kind == "stitch":
-            return 5000
-        return 500 if self.maze == "giant" else 1000
-
-    @property
-    def episode_rows(self) -> int:
-        """Number of rows of an episode."""
-        if self.kind == "stitch":
-            return 201
-        return 2001 if self.maze == "giant" else 1001
-
-
-def find_ogbench(name: str) -> OGBenchName | None:
-    """Return the name of a data set in its parts; None for any other name."""
-    known = {str(one): one for one in (OGBenchName(maze, kind) for maze in MAZES for kind in KINDS)}
-    return known.get(name)
-
-
-def parse_ogbench_name(name: str) -> OGBenchName:
-    """Return the name of a data set in its parts.
-
-    Raises:
-        InputError: if there is no such data set; the message lists similar names.
-    """
-    found = find_ogbench(name)
-    if found is None:
-        raise unknown_name("data set", name, (str(OGBenchName(maze, kind)) for maze in MAZES for kind in KINDS))
-    return found
 
 
 class OGBenchMaze:

@@ -3,7 +3,7 @@ import pytest
 
 from dfplan.benchmarks.evaluation.contenders import ContenderOptions, make_contenders
 from dfplan.benchmarks.evaluation.episodes import Conditions, evaluate
-from dfplan.envs.ogbench_mazes import parse_ogbench_name
+from dfplan.envs.ogbench_names import parse_ogbench_name
 from dfplan.ground.errors import InputError
 
 pytest.importorskip("ogbench", reason="ogbench is not installed")

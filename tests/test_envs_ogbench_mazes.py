@@ -11,8 +11,8 @@ import pytest
 
 from dfplan.commands import generate_data
 from dfplan.envs import ogbench_mazes
-from dfplan.envs.ogbench_mazes import OGBenchMaze, OGBenchName, generate_ogbench, parse_ogbench_name
-from dfplan.ground.errors import InputError
+from dfplan.envs.ogbench_mazes import OGBenchMaze, generate_ogbench
+from dfplan.envs.ogbench_names import OGBenchName, parse_ogbench_name
 
 pytest.importorskip("ogbench", reason="ogbench is not installed")
 ROWS = os.environ.get("DFPLAN_OGBENCH_ROWS")
@@ -33,14 +33,6 @@ def make(kind, maze="giant", episodes=60):
     name = OGBenchName(maze, kind)
     columns = generate_ogbench(name, seed=5, episodes=episodes)
     return {key: column.reshape(episodes, name.episode_rows, -1) for key, column in columns.items()}
-
-
-def test_names_are_those_of_ogbench():
-    name = parse_ogbench_name("pointmaze-giant-stitch-v0")
-    assert (name.maze, name.kind, str(name)) == ("giant", "stitch", "pointmaze-giant-stitch-v0")
-    assert name.env_id == "ogbench:pointmaze-giant-v0" and (name.episodes, name.episode_rows) == (5000, 201)
-    with pytest.raises(InputError, match="did you mean pointmaze-giant-stitch-v0"):
-        parse_ogbench_name("pointmaze-giant-stich-v0")
 
 
 @pytest.mark.skipif(not ROWS, reason="DFPLAN_OGBENCH_ROWS names no folder with rows recorded by OGBench's script")

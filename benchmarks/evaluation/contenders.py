@@ -18,7 +18,7 @@ from dfplan.benchmarks.evaluation.environments import World, find_maze, find_wor
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner
 from dfplan.envs.demonstrator import POSITION_GAIN, VELOCITY_GAIN, WaypointController
 from dfplan.envs.layouts import LAYOUTS
-from dfplan.envs.ogbench_mazes import OGBenchName
+from dfplan.envs.ogbench_names import OGBenchName
 from dfplan.ground.command_line import CommandParser, natural_number
 from dfplan.ground.errors import InputError, choose
 

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from dfplan.envs.d4rl_coordinates import D4RLCoordinates
 from dfplan.envs.layouts import Layout, parse_maze_name
-from dfplan.envs.ogbench_mazes import find_ogbench
+from dfplan.envs.ogbench_names import find_ogbench
 from dfplan.envs.reproducible import KeepScoreInfo, OwnRandomState
 from dfplan.ground.errors import InputError, choose, find_reason
 from dfplan.spaces import Spaces, find_own_task, find_single, name_env, read_spaces, read_task

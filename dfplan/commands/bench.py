@@ -25,7 +25,7 @@ from dfplan.benchmarks.evaluation.episodes import evaluate, find_world_of
 from dfplan.benchmarks.reporting.outputs import write_results
 from dfplan.benchmarks.reporting.report import describe_conditions, format_table
 from dfplan.benchmarks.reporting.run_folder import add_output_arguments, claim_folder, name_folder
-from dfplan.envs.ogbench_mazes import TASKS, OGBenchName, find_ogbench
+from dfplan.envs.ogbench_names import TASKS, OGBenchName, find_ogbench
 from dfplan.ground.command_line import CommandParser, exit_two_on_input_error, positive_integer
 from dfplan.ground.errors import InputError
 from dfplan.ground.processes import assign_device, find_processes, report_error_once
@@ -100,9 +100,9 @@ def main() -> None:
             print(f"\n{title}\n\n{format_table(evaluations, configs)}\n\nwritten to {folder}")
 
 
-def format_command(arguments: Namespace, name: str) -> str:
+def format_command(arguments: Namespace, world: str) -> str:
     """Return the command that reproduces the results; it leaves out the output folder, which does not change them."""
-    words, parser = ["dfplan-bench", name], _make_parser(arguments.env)
+    words, parser = ["dfplan-bench", world], _make_parser(arguments.env)
     for name in (*RESULT_OPTIONS, "checkpoint"):
         value, flag = getattr(arguments, name), f"--{name.replace('_', '-')}"
         if value != parser.get_default(name):

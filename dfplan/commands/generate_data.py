@@ -13,7 +13,8 @@ import numpy as np
 from dfplan.envs.datasets import DATASET_ROWS, write_hdf5
 from dfplan.envs.demonstrations import DATASET_NOISE, Dataset, generate
 from dfplan.envs.layouts import parse_maze_name
-from dfplan.envs.ogbench_mazes import PREFIX, generate_ogbench, parse_ogbench_name
+from dfplan.envs.ogbench_mazes import generate_ogbench
+from dfplan.envs.ogbench_names import PREFIX, parse_ogbench_name
 from dfplan.ground.command_line import (
     CommandParser,
     exit_two_on_input_error,

@@ -38,7 +38,8 @@ from dfplan.config import DEMONSTRATIONS, PRECISIONS, Recipe
 from dfplan.data.recording import Recording
 from dfplan.envs.datasets import load_dataset
 from dfplan.envs.layouts import Layout
-from dfplan.envs.ogbench_mazes import find_ogbench, generate_ogbench
+from dfplan.envs.ogbench_mazes import generate_ogbench
+from dfplan.envs.ogbench_names import find_ogbench
 from dfplan.ground.command_line import (
     CommandParser,
     channels,
