@@ -147,7 +147,7 @@ class DFPlanner:
 
         Args:
             observation: the present observation in environment units, or a dictionary with ``observation`` and
-                ``desired_goal``, which is not needed for a task without a goal.
+                ``desired_goal``, which is ignored for a task without a goal.
             observation_level: level at which the observation is believed, as a share of K (§4.4): 0 trusts it, a
                 higher level says how noisy it is, and 1 says that it is missing, so that its values are ignored. Above
                 0 the model infers the true observation together with the plan, and the plan's own action is executed

@@ -3,9 +3,10 @@
 ``dfplan.agents.presets`` has named sets of settings.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -118,11 +119,14 @@ class GuidanceSettings:
                 )
         if find_way_points(self.guide) and BY_COST not in guides:
             raise InputError(f"a way point stands beside guide={BY_COST!r}, which knows the ways to it.")
-        if not len(guides) or not len(self.scales) or not all(isinstance(scale, Real) for scale in self.scales):
+        if not len(guides) or not len(self.scales) or not all(map(_is_finite_number, self.scales)):
             raise InputError(
-                f"guide and guidance_scale need at least one guide and one number, not {self.guide!r} and "
+                f"guide and guidance_scale need at least one guide and one finite number, not {self.guide!r} and "
                 f"{self.guidance_scale!r}."
             )
+        names = [guide for guide in guides if isinstance(guide, str)]
+        if len(set(names)) < len(names):
+            raise InputError(f"guides must be different, not {self.guide!r}; guidance_scale makes them stronger.")
 
 
 @dataclass(frozen=True)
@@ -280,6 +284,10 @@ class PlannerConfig:
             raise InputError("the selection 'guide' needs a guide, such as guide='cost_to_go'.")
 
 
+def _is_finite_number(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
 def _check_name_or_function(setting: str, chosen: object, names: Mapping[str, object]) -> None:
     """Raise ``InputError`` unless a setting is None, a function, or one of the known names."""
     if chosen is not None and not callable(chosen):
@@ -288,11 +296,13 @@ def _check_name_or_function(setting: str, chosen: object, names: Mapping[str, ob
 
 def _check_counts(part: object, names: Iterable[str]) -> None:
     for name in names:
-        if getattr(part, name) < 1:
-            raise InputError(f"{name} must be at least 1, not {getattr(part, name)}.")
+        value = getattr(part, name)
+        if not isinstance(value, Integral) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, not {value!r}.")
 
 
 def _check_steps(part: object, names: Iterable[str]) -> None:
     for name in names:
-        if getattr(part, name) is not None and getattr(part, name) < 1:
-            raise InputError(f"{name} must be at least 1 step, not {getattr(part, name)}.")
+        value = getattr(part, name)
+        if value is not None and not (isinstance(value, Integral) and value >= 1):
+            raise InputError(f"{name} must be a whole number of at least 1 step, not {value!r}.")

@@ -10,7 +10,7 @@ from dfplan.agents.observations import unpack_observation
 from dfplan.agents.seeds import Episodes, Seeds, assign_seeds, check_episodes, copy_seeds
 from dfplan.ground.errors import InputError
 from dfplan.spaces import Spaces
-from dfplan.task import MAZE, Task
+from dfplan.task import MAZE, Task, round_inwards
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class RandomAgent:
     """
 
     def __init__(self, world: Task | Spaces = MAZE):
-        low, high = world.bounds
+        low, high = round_inwards(*world.bounds)  # actions are returned in float32
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise InputError(
                 f"random actions need finite bounds, not {low.tolist()} to {high.tolist()}; wrap the environment in "

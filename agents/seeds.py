@@ -33,9 +33,16 @@ def assign_seeds(seed: Seeds, batch: int) -> list[int]:
 
 
 def copy_seeds(seed: Seeds) -> Seeds:
-    """Return a copy of the seeds that a caller gave; None becomes a seed of fresh entropy, the same from then on."""
+    """Return a copy of the seeds that a caller gave; None becomes a seed of fresh entropy, the same from then on.
+
+    Raises:
+        InputError: if they are not whole numbers of at least 0.
+    """
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
+    given = np.asarray(seed)
+    if given.dtype.kind not in "iu" or given.ndim > 1 or not (given >= 0).all():
+        raise InputError(f"a seed is a whole number of at least 0, or one for each episode, not {seed!r}.")
     return copy(seed)
 
 

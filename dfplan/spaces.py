@@ -1,6 +1,7 @@
 """What an environment tells of itself: its spaces, and the task that is read from them."""
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,9 @@ GOAL_EPISODES, GOAL_STEPS = 3, 5  # episodes in which the goal channels are look
 GOAL_TOLERANCE = 1e-6  # by which an observation may differ there from the achieved goal
 NOT_SUPPORTED = "dfplan plans with vectors of numbers: observations and actions must be Box spaces with one axis"
 NAME_GOAL_CHANNELS = "name them, such as goal=(0, 1) or --goal 0,1, or plan without a goal: goal=() or --goal none"
+GOAL_MUST_BE_OBSERVED = (
+    "what is to reach the goal must be part of the observation, to which a wrapper can append achieved_goal"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ def read_task(env: AnyEnv, **facts: Any) -> Task:
         if found.goal_dim and "goal" not in facts:
             read["goal"] = _find_goal_channels(env)
         task = Task(**(read | facts))
+        if "goal" in facts and found.goal_dim == task.goal_dim > 0:
+            _compare_with_achieved_goal(env, task.goal)
     else:
         task = replace(own, **facts)
     found.check(task, "the task", name_env(env))
@@ -193,10 +199,24 @@ def _find_goal_channels(env: AnyEnv) -> tuple[int, ...]:
             )
     if not matches:
         raise InputError(
-            "the environment has goals, but no observation channels that are equal to achieved_goal; "
-            f"{NAME_GOAL_CHANNELS}."
+            "the environment has goals, but no observation channels that are equal to achieved_goal: "
+            f"{GOAL_MUST_BE_OBSERVED}; if they are there in another order, {NAME_GOAL_CHANNELS}."
         )
     return matches[0]
+
+
+def _compare_with_achieved_goal(env: AnyEnv, goal: tuple[int, ...]) -> None:
+    """Warn if the goal channels that a user has named are not those that the environment compares with its goals."""
+    samples = _sample_goal_observations(env)
+    if samples:
+        observed, achieved = (np.concatenate(column) for column in zip(*samples, strict=True))
+        difference = float(np.abs(observed[:, list(goal)] - achieved).max())
+        if difference > GOAL_TOLERANCE:
+            warnings.warn(
+                f"the goal channels {goal} differ from achieved_goal by up to {difference:.3g}, so plans will not lead "
+                f"to the goals of {name_env(env)}: {GOAL_MUST_BE_OBSERVED}.",
+                stacklevel=3,
+            )
 
 
 def _sample_goal_observations(env: AnyEnv) -> list[tuple[np.ndarray, np.ndarray]]:

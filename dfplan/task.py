@@ -30,7 +30,7 @@ def read_numbers(name: str, values: Any, kind: type[int] | type[float]) -> tuple
     values = list(np.atleast_1d(values)) if isinstance(values, np.ndarray) else values
     expected = Integral if kind is int else Real
     if not isinstance(values, list | tuple) or not all(_is_number(value, expected) for value in values):
-        what = "channel numbers" if kind is int else "numbers"
+        what = "channel numbers, such as (0, 1) or () for none" if kind is int else "numbers"
         raise InputError(f"{name} must be a list of {what}, not {values!r}.")
     return tuple(map(kind, values))
 
@@ -105,8 +105,8 @@ class Task:
         return np.array(low), np.array(high)
 
     def clip(self, actions: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray, "*batch action"]:
-        """Return the actions within the bounds."""
-        return np.clip(actions, *self.bounds)
+        """Return the actions within the bounds, also after they are rounded to float32."""
+        return np.clip(actions, *round_inwards(*self.bounds))
 
     def take_goal(self, goal: Any) -> Any:
         """Return the goal channels of a goal that is given as a whole observation; anything else as it is."""
@@ -168,6 +168,16 @@ MAZE = Task(
     reward_of="state",
 )
 FACTS = tuple(field.name for field in fields(Task))
+
+
+def round_inwards(
+    low: Float[np.ndarray, " action"], high: Float[np.ndarray, " action"]
+) -> tuple[Float[np.ndarray, " action"], Float[np.ndarray, " action"]]:
+    """Return the numbers of float32 nearest to two bounds and within them, so that rounded actions stay within."""
+    lowest, highest = np.float32(low), np.float32(high)
+    lowest = np.where(lowest < low, np.nextafter(lowest, np.float32(np.inf)), lowest)
+    highest = np.where(highest > high, np.nextafter(highest, np.float32(-np.inf)), highest)
+    return lowest.astype(np.float64), highest.astype(np.float64)
 
 
 def index_channels(channels: Sequence[int]) -> slice | list[int]:

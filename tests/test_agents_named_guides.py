@@ -166,3 +166,32 @@ def test_a_guide_sees_the_planned_steps_and_none_beyond(causal, tiny_config, cos
     agent.reset(goal=[1.0, 2.0], seed=0)
     agent.plan(np.zeros(4))
     assert seen == {4} and model.config.horizon > 4
+
+
+@pytest.mark.parametrize(
+    ("guide", "message"),
+    [
+        (lambda plan: plan.rewards, r"a tensor of 1 scores, one for each plan; its result has the shape \(1, \d+\)"),
+        (lambda plan: plan.rewards.sum(), r"its result has the shape \(\)"),
+        (lambda plan: 1.0, "its result has the type float"),
+        (lambda plan: plan.rewards.detach().sum(dim=1), "by differentiable operations of torch"),
+        (lambda plan: plan.rewards.sum(dim=1) * float("nan"), "the scores of a guide are not finite; check the guide"),
+    ],
+)
+@pytest.mark.parametrize("num_futures", [1, 2])
+def test_what_a_function_returns_as_scores_is_checked(tiny_model, guide, message, num_futures):
+    agent = DFPlanner(tiny_model, PlannerConfig(guide=guide, num_futures=num_futures, sampling_steps=4))
+    agent.reset(seed=0)
+    with pytest.raises(InputError, match=message):
+        agent.act(np.zeros(4))
+
+
+def test_a_guide_by_name_is_given_once():
+    with pytest.raises(InputError, match="guides must be different"):
+        PlannerConfig(guide=("return", "return"))
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_guidance_scale_is_finite(scale):
+    with pytest.raises(InputError, match="one finite number"):
+        PlannerConfig(guide="return", guidance_scale=scale)

@@ -64,3 +64,11 @@ def test_the_bounds_may_be_those_of_spaces_and_must_be_finite():
     assert agent.task is None and -2 <= agent.act(np.zeros(3))[0] <= 5
     with pytest.raises(InputError, match="random actions need finite bounds"):
         RandomAgent(Spaces(3, 1, (-2.0,), (np.inf,)))
+
+
+def test_drawn_actions_lie_in_a_space_whose_bounds_float32_does_not_have():
+    low, high = 0.1, np.nextafter(np.float32(0.1), np.float32(1)).astype(np.float64)  # two numbers of float32 at most
+    agent = RandomAgent(Spaces(3, 1, (low,), (high,)))
+    agent.reset(seed=0)
+    actions = agent.act(np.zeros((50, 3))).astype(np.float64)
+    assert ((low <= actions) & (actions <= high)).all()

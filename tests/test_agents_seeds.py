@@ -31,3 +31,9 @@ def test_own_seeds_are_a_copy_and_fixed_once_there_are_none():
     assert kept.tolist() == [1, 2] and copy_seeds(3) == 3
     fresh = copy_seeds(None)
     assert assign_seeds(fresh, 2) == assign_seeds(fresh, 2) and fresh != copy_seeds(None)
+
+
+@pytest.mark.parametrize("seed", [-1, [3, -1], np.array([2.5]), np.array([[1]])])
+def test_a_seed_that_is_no_whole_number_of_at_least_0_is_refused(seed):
+    with pytest.raises(InputError, match="a seed is a whole number of at least 0"):
+        copy_seeds(seed)

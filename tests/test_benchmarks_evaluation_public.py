@@ -104,3 +104,10 @@ def test_d4rl_coordinates_turn_goals_and_bring_the_layout():
     assert own.layout is None and not np.array_equal(own.paths, turned.paths)
     shifted = np.stack([-own.goals[:, 1], own.goals[:, 0]], axis=1) + 1.8
     np.testing.assert_allclose(turned.goals, shifted)
+
+
+def test_an_agent_of_another_world_is_reported():
+    agent = RandomAgent(Task(3, 1, (-2.0,), (2.0,)))
+    agent.info = {"env_id": "MountainCarContinuous-v0"}
+    with pytest.warns(UserWarning, match="was trained on MountainCarContinuous-v0, not on Pendulum-v1"):
+        evaluate(agent, "Pendulum-v1", episodes=1, max_steps=2)

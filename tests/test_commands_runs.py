@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 
@@ -147,7 +148,7 @@ def test_settings_of_all_parts_may_be_given(tmp_path):
         ({"steps": 3, "training": {"steps": 5}}, r"training\.steps cannot be given beside steps"),
         ({"training": {"dataset": "other.hdf5"}}, "the data set is the recording"),
         ({"training": {"rows": 100_000}}, "rows, not 100000"),
-        ({"goal": 0}, "task.goal must be a list of channel numbers, not 0"),
+        ({"goal": 0}, "task.goal must be a list of channel numbers, such as"),
         ({"task": Task(3, 1, (-3.0,), (3.0,))}, r"the given task has .* sizes \(3, 1\), but Slope-v0 has \(2, 1\)"),
         ({"training": {"level_sampler": "mixed"}}, "did you mean mixture"),
     ],
@@ -187,7 +188,7 @@ def test_a_run_is_resumed_in_its_own_world(tmp_path):
     for arguments, message in (
         ({"env": Slope}, "the run to resume is of Slope-v0, not of Slope"),
         ({"env": "Pendulum-v1"}, "the run to resume is of Slope-v0, not of Pendulum-v1"),
-        ({"recording": record(episodes=11)}, "the recording is not the recording of the run"),
+        ({"recording": record(episodes=11)}, "was trained on another recording than the recording"),
         ({"env": "Slope-v0", "task": Task(2, 1)}, "the run to resume has another task"),
         ({"env": "Slope-v0", "goal": (0,)}, "a resumed run keeps its settings"),
     ):
@@ -339,3 +340,13 @@ def test_plans_are_as_long_as_the_known_steps_of_the_longest_episode():
     episode = {"observations": np.zeros((4, 2)), "actions": np.zeros((4, 1)), "rewards": [0, 1, 2, 3]}
     recipe = choose_recipe("Slope-v0", Task(2, 1), dfplan.Recording.load([episode]))
     assert recipe.model.horizon == 3
+
+
+def test_a_goal_in_a_world_that_tells_none_is_trained_where_nothing_is_evaluated(run, capsys):
+    few = ("--steps", "2", "--batch-size", "2", "--episodes", "0", "--goal", "0")
+    folder = run(*few)  # the first evaluation would be after 1000 updates
+    assert dfplan.DFPlanner.load(folder).task.goal == (0,)
+    shutil.rmtree(folder)
+    with pytest.raises(SystemExit) as error:
+        run(*few, "--evaluate-every", "1")
+    assert error.value.code == 2 and "no model can be evaluated there" in capsys.readouterr().err

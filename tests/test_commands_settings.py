@@ -88,7 +88,7 @@ def test_the_recipe_of_a_run_is_a_file_of_settings(tmp_path):
         ("own.json", "[1]", "must have the tables model, training, task"),
         ("own.json", '{"model": {"task": 5}}', "model.task in the configuration .* must be a table, not 5"),
         ("own.toml", "width = 3", "width in the configuration .* must be a table"),
-        ("missing.toml", None, "cannot be read as TOML or JSON"),
+        ("missing.toml", None, "there is no configuration"),
         ("recipe.json", '{"env_id": "Reacher-v5"}', "is of Reacher-v5, not of Pendulum-v1; remove its env_id"),
     ],
 )

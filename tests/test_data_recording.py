@@ -169,7 +169,7 @@ def test_the_goals_of_goal_environments_are_kept():
     ("episodes", "message"),
     [
         ([], "has no episodes"),
-        (3, "has no episodes"),
+        (3, "a recording is a file, .*, not 3"),
         ([np.zeros(3)], "episode 0 must be a dictionary"),
         ([{"actions": np.zeros((2, 1))}], "episode 0 has no observations or no actions; it has actions"),
         ([{"actions": np.zeros((2, 1)), "observations": np.zeros((5, 2))}], "needs 2 or 3 observations"),
@@ -267,3 +267,11 @@ def test_tensors_that_numpy_does_not_have_are_refused():
 def test_long_lists_of_names_are_cut_short():
     with pytest.raises(InputError, match="it has a, b, c, d, e, f, g, h, i, j and 16 more"), pytest.warns(UserWarning):
         Recording.from_rows({name: np.zeros(1) for name in "abcdefghijklmnopqrstuvwxyz"})
+
+
+@pytest.mark.parametrize("marks", [np.full(5, 2), np.array([0, 0, 0.5, 0, 1])])
+def test_ends_must_be_truth_values(marks):
+    with pytest.raises(InputError, match=r"terminals of the recording must hold truth values, 0 or 1, not (2|0.5)"):
+        Recording.from_rows(rows(terminals=marks))
+    with pytest.raises(InputError, match=r"terminals of .*, episode 0 must hold truth values, 0 or 1, not 2"):
+        Recording.load([EPISODE | {"terminated": 2}])

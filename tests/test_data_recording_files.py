@@ -139,3 +139,26 @@ def test_recordings_of_users_are_read(name, steps, episodes, terminated):
     recording = Recording.load(Path(WORLDS) / name)
     assert (recording.num_steps, recording.num_episodes) == (steps, episodes)
     assert recording.is_absorbing.sum() == terminated
+
+
+def test_last_steps_without_an_observation_after_them_are_reported_and_left_out(minari_store):
+    table = {"observations": np.arange(12.0).reshape(4, 3), "terminals": np.zeros(4)}
+    recording = Recording.from_rows(TABLE | table | {"timeouts": np.array([0, 1, 0, 1])})
+    with pytest.warns(UserWarning, match="the last steps of 2 of 2 episodes are not written"):
+        recording.save_minari("pendulum/cut-v0", "Pendulum-v1")
+    assert Recording.load("pendulum/cut-v0").num_steps == recording.num_steps - 2
+
+
+def test_minari_gets_no_recording_of_another_world_and_no_id_of_another_form(minari_store):
+    table = TABLE | {"next_observations": TABLE["observations"]}
+    with pytest.raises(InputError, match="has 2 observation channels, but the environment has 3"):
+        Recording.from_rows(table).save_minari("pendulum/test-v0", "Pendulum-v1")
+    with pytest.raises(InputError, match="an id of Minari is namespace/name-v0, like pendulum/mixed-v0, not hello"):
+        Recording.from_rows(table).save_minari("hello", "Pendulum-v1")
+
+
+def test_a_data_set_of_minari_has_the_author_that_is_given(minari_store):
+    observations = np.arange(12.0).reshape(4, 3)
+    recording = Recording.from_rows(TABLE | {"observations": observations, "next_observations": observations})
+    data = recording.save_minari("pendulum/test-v0", "Pendulum-v1", author="Ada")
+    assert data.storage.metadata["author"] in ("Ada", {"Ada"})

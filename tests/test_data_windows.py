@@ -199,7 +199,8 @@ def test_the_cost_to_go_is_fitted_to_observations_if_there_are_no_true_states(re
 
 def test_windows_of_an_episode_that_was_cut_begin_where_a_whole_token_is_left(tiny_config):
     settings = TrainingConfig(hold_goal=False, short_windows=True)
-    sampler = WindowSampler(record(range(6), [0, 0, 0, 0, 0, 1]), tiny_config, settings)
+    two_tokens = replace(tiny_config, num_tokens=2)
+    sampler = WindowSampler(record(range(6), [0, 0, 0, 0, 0, 1]), two_tokens, settings)
     assert sampler.starts.tolist() == [0, 1, 2, 3], "a token has two steps"
     ended = record(range(6), np.zeros(6), terminals=np.arange(6) == 5)
     assert WindowSampler(ended, tiny_config, settings).starts.tolist() == [0, 1, 2, 3, 4, 5]
@@ -211,8 +212,8 @@ def test_episodes_without_a_whole_token_are_refused(tiny_config):
         WindowSampler(record(range(4), [0, 1, 0, 1]), tiny_config, settings)
 
 
-def test_a_horizon_longer_than_all_episodes_is_reported(tiny_config):
+def test_a_horizon_longer_than_all_episodes_is_refused(tiny_config):
     episodes = [{"observations": np.zeros((4, 4)), "actions": np.zeros((3, 2))}]
     training = TrainingConfig(hold_goal=False, short_windows=True)
-    with pytest.warns(UserWarning, match="plans of .* steps are longer than the longest recorded episode of 3 steps"):
+    with pytest.raises(InputError, match=r"plans of .* steps are longer than the longest recorded episode of 3 step"):
         WindowSampler(Recording.from_episodes(episodes), replace(tiny_config, frame_stack=1), training)

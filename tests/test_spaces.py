@@ -58,7 +58,7 @@ SIZES = {"observation": 3, "desired_goal": 2, "achieved_goal": 2}
 
 def test_the_goal_channels_of_a_goal_environment_are_those_that_equal_what_is_achieved():
     assert read_task(GoalWorld(lambda x: (x, x[1:]), SIZES)).goal == (1, 2)
-    assert read_task(GoalWorld(lambda x: (x, x[1:]), SIZES), goal=(2, 0)).goal == (2, 0)
+    assert read_task(GoalWorld(lambda x: (x, x[[2, 0]]), SIZES), goal=(2, 0)).goal == (2, 0)
     joined = SyncVectorEnv([lambda: GoalWorld(lambda x: (x, x[:2]), SIZES)] * 2)
     assert read_task(joined).goal == (0, 1)
     assert read_task(World(spaces.Dict({"observation": box(4)}), box(2))).goal == ()
@@ -197,3 +197,9 @@ def test_facts_given_by_hand_must_fit_the_environment():
     for facts in ({"observation_dim": 7}, {"action_low": (-5.0,)}):
         with pytest.raises(InputError, match=r"the task has .*, but Pendulum-v1 has"):
             read_task(gym.make("Pendulum-v1"), **facts)
+
+
+def test_goal_channels_that_are_not_what_is_achieved_are_reported():
+    world = GoalWorld(lambda x: (x, x[:2] + 1), SIZES)
+    with pytest.warns(UserWarning, match=r"the goal channels \(0, 1\) differ from achieved_goal by up to 1, so plans"):
+        assert read_task(world, goal=(0, 1)).goal == (0, 1)

@@ -31,7 +31,7 @@ def test_facts_that_contradict_each_other_are_refused(facts, message):
 
 @pytest.mark.parametrize("values", [0, ("a",), (0.7,), (True,), [[1]], np.zeros((2, 2)), None])
 def test_channels_are_a_list_of_whole_numbers(values):
-    with pytest.raises(InputError, match="goal must be a list of channel numbers, not"):
+    with pytest.raises(InputError, match=r"goal must be a list of channel numbers, such as .*, not"):
         read_numbers("goal", values, int)
     assert read_numbers("goal", np.array([2, 0]), int) == (2, 0)
     assert read_numbers("action_low", [np.float32(0.5), 1], float) == (0.5, 1.0)
@@ -59,3 +59,12 @@ def test_a_goal_given_as_a_whole_observation_is_cut_to_its_channels():
 def test_neighbouring_channels_are_indexed_without_a_copy():
     assert index_channels((1, 2, 3)) == slice(1, 4) and index_channels(()) == slice(0, 0)
     assert index_channels((3, 1)) == [3, 1]
+
+
+def test_clipped_actions_stay_within_the_bounds_after_rounding_to_float32():
+    task = Task(3, 2, action_low=(-0.1, 0.3), action_high=(0.7, 0.9))
+    for action, bound in ((-9.0, "low"), (9.0, "high")):
+        clipped = task.clip(np.full((1, 2), action)).astype(np.float32).astype(np.float64)
+        low, high = task.bounds
+        assert ((low <= clipped) & (clipped <= high)).all()
+        np.testing.assert_allclose(clipped[0], task.bounds[bound == "high"], rtol=1e-6)

@@ -56,7 +56,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights_as_an_uninterrupted
 def test_a_run_is_not_resumed_with_another_recording(recipe, tiny_dataset, tmp_path):
     Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU).save()
     other = Recording.from_rows(tiny_dataset | {"rewards": tiny_dataset["rewards"] + 1})
-    with pytest.raises(InputError, match="the recording is not the recording of the run, or has changed"):
+    with pytest.raises(InputError, match="was trained on another recording than the recording, or it has changed"):
         Trainer(recipe, other, tmp_path, CPU).resume()
 
 
@@ -171,6 +171,15 @@ def train_with_the_others(folder):
         if processes.is_first:
             torch.save(found, folder / "found.pt")
     assert connection() is None  # or else its threads outlive the program's end and abort it
+
+
+def test_a_diverging_training_is_told_to_learn_more_slowly(recipe, tiny_dataset, tmp_path):
+    trainer = Trainer(recipe, Recording.from_rows(tiny_dataset), tmp_path, CPU)
+    with torch.no_grad():
+        for weight in trainer.model.parameters():
+            weight.fill_(float("inf"))
+    with pytest.raises(InputError, match=r"the training diverged at update 0: .* choose a smaller learning_rate"):
+        trainer.update()
 
 
 if __name__ == "__main__":  # started by torchrun

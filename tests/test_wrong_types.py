@@ -19,12 +19,24 @@ CALLS = {
     "train(recording, 'Pendulum-v1', output='.', frame_stack=1.5)": (
         "frame_stack must be at least 1 step, and a whole number of them, not 1.5."
     ),
+    "train(recording, 'Pendulum-v1', output='.', minute=3)": "there is no argument 'minute'; did you mean minutes?",
+    "train(recording, 'Pendulum-v1', output='.', goal='none')": (
+        "task.goal must be a list of channel numbers, such as (0, 1) or () for none, not 'none'."
+    ),
+    "Recording.load(None)": "a recording is a file, a Minari id or folder, a dictionary of columns",
+    "evaluate('runs/mine', 'Pendulum-v1')": "an agent has reset() and act(), as that of DFPlanner.load(...) has, and",
+    "evaluate(RandomAgent(), 'maze2d-umaze', episodes=2.5)": "episodes must be a whole number of at least 1, not 2.5.",
+    "evaluate(RandomAgent(), 'maze2d-umaze', seed=-1)": "seed must be a whole number of at least 0, not -1.",
+    "RandomAgent().reset(seed='a')": "a seed is a whole number of at least 0, or one for each episode, not 'a'.",
+    "PlannerConfig(open_loop_horizon=2.5)": "open_loop_horizon must be a whole number of at least 1 step, not 2.5.",
     "train(recording, 'Pendulum-v1', output='.', model={3: 4})": "there is no setting of the model 3; known are",
 }
 PROGRAM = """
 import json, sys
 import numpy as np
-from dfplan import Recording, Task, train
+from dfplan import Recording, Task, evaluate, train
+from dfplan.agents.planner_config import PlannerConfig
+from dfplan.agents.random_agent import RandomAgent
 columns = {"observations": np.zeros((9, 3)), "actions": np.zeros((9, 1)), "timeouts": [0] * 9, "rewards": range(9)}
 recording = Recording.from_rows(columns)
 messages = []

@@ -14,7 +14,7 @@ from dfplan.agents.controllers import CONTROLLERS
 from dfplan.agents.observations import check_array
 from dfplan.agents.seeds import Seeds, assign_seeds, copy_seeds
 from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED
-from dfplan.benchmarks.evaluation.environments import World, find_maze, find_world
+from dfplan.benchmarks.evaluation.environments import World, describe_other_world, find_maze, find_world
 from dfplan.benchmarks.evaluation.protocols import Agent, Planner
 from dfplan.envs.demonstrator import POSITION_GAIN, VELOCITY_GAIN, WaypointController
 from dfplan.envs.layouts import LAYOUTS
@@ -162,9 +162,9 @@ def check_options(options: ContenderOptions) -> None:
         find_device(options.device)
     if options.checkpoint is not None:
         trained_on = _load_planner(options).info.get("env_id", options.env_id)
-        if trained_on != options.env_id:
-            warning = f"the checkpoint {options.checkpoint} was trained on {trained_on}, not on {options.env_id}."
-            print(f"warning: {warning}", file=sys.stderr)
+        difference = describe_other_world(trained_on, _find_world(options))
+        if difference:
+            print(f"warning: the checkpoint {options.checkpoint} {difference}.", file=sys.stderr)
 
 
 def describe_config(agent: Agent) -> dict[str, Any]:

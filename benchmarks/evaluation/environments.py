@@ -15,7 +15,7 @@ from gymnasium import VectorizeMode
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from dfplan.envs.d4rl_coordinates import D4RLCoordinates
-from dfplan.envs.layouts import Layout, parse_maze_name
+from dfplan.envs.layouts import LAYOUTS, Layout, parse_maze_name
 from dfplan.envs.ogbench_names import find_ogbench
 from dfplan.envs.reproducible import KeepScoreInfo, OwnRandomState
 from dfplan.ground.errors import InputError, choose, find_reason
@@ -77,6 +77,20 @@ def find_maze(env_id: str) -> str | None:
         return parse_maze_name(env_id)
     except InputError:
         return None
+
+
+def describe_other_world(trained_on: str, world: World) -> str | None:
+    """Return how a world differs from the one that a model was trained on; None if it does not, or has no id."""
+    name, of_model = world.name, trained_on.rpartition(":")[2]
+    if name not in gym.registry or of_model not in gym.registry or name == of_model:
+        return None
+    maze = find_maze(of_model)
+    if maze is not None and world.layout == LAYOUTS[maze]:  # in its coordinates
+        return None
+    advice = ""
+    if maze is not None and name.startswith("PointMaze"):
+        advice = "; --coordinates d4rl, or coordinates='d4rl', shows a PointMaze in the coordinates of such a model"
+    return f"was trained on {of_model}, not on {name}{advice}"
 
 
 def make_env(env_id: str, **kwargs: Any) -> gym.Env:

@@ -1,8 +1,11 @@
 """The function by which users evaluate any agent in any environment: ``dfplan.evaluate``."""
 
+import warnings
+from numbers import Integral
+
 from dfplan.benchmarks.evaluation import episodes as loop
 from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, Conditions, GoalKind
-from dfplan.benchmarks.evaluation.environments import EnvLike, find_env_id, find_maze, find_world
+from dfplan.benchmarks.evaluation.environments import EnvLike, describe_other_world, find_env_id, find_maze, find_world
 from dfplan.benchmarks.evaluation.estimates import Evaluation
 from dfplan.benchmarks.evaluation.protocols import Agent
 from dfplan.ground.errors import InputError
@@ -31,7 +34,7 @@ def evaluate(
             environment; or an environment or a vector environment, which stays open.
         episodes: number of episodes.
         seed: of the episodes.
-        max_steps: length at which episodes are cut; None for the environment's own.
+        max_steps: length at which episodes are cut; None for the environment's own, or else that of the agent's task.
         coordinates: ``d4rl`` converts a PointMaze of gymnasium-robotics to D4RL's coordinates, in which the shipped
             checkpoints plan.
 
@@ -39,10 +42,17 @@ def evaluate(
         InputError: if there is no such environment, it does not fit the agent, an episode of unknown length does not
             end, or a reward or an action is not finite.
     """
-    if episodes < 1 or seed < 0:
-        raise InputError(f"an evaluation needs at least 1 episode and a seed of at least 0, not {episodes} and {seed}.")
+    if not isinstance(agent, Agent):
+        raise InputError(f"an agent has reset() and act(), as that of DFPlanner.load(...) has, and {agent!r} has not.")
+    for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     env = find_env_id(env) if isinstance(env, str) else env
     world = find_world(env, max_steps, coordinates)
+    trained_on = getattr(agent, "info", {}).get("env_id")
+    difference = None if trained_on is None else describe_other_world(trained_on, world)
+    if difference:
+        warnings.warn(f"the agent's model {difference}.", stacklevel=2)
     goal: GoalKind | None = "fixed" if isinstance(env, str) and find_maze(env) else None
     conditions = Conditions(world.name, episodes, seed, goal, 1, SIDE_BY_SIDE, max_steps, coordinates)
     return loop.evaluate(agent, conditions, timed=False, world=world)

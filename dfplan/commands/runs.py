@@ -1,5 +1,6 @@
 """Begins and resumes training runs; ``dfplan-train`` and ``dfplan.train`` share it."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -177,9 +178,8 @@ def _sort_settings(settings: Mapping[str, Any]) -> Changes:
         elif name in FACTS:
             changes["task"][name] = value
         else:
-            raise unknown_name(
-                "argument", name, ["model", "training", "horizon", "frame_stack", *list_settings("task")]
-            )
+            own = [*inspect.signature(train).parameters, "model", "training", *list_settings("task")]
+            raise unknown_name("argument", name, [known for known in own if known not in ("recording", "settings")])
     return merge_changes(changes)
 
 

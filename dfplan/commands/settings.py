@@ -55,6 +55,8 @@ def read_config_file(path: str | Path, env_id: str) -> Changes:
     try:
         text = path.read_text(encoding="utf-8")
         contents = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no configuration {path}.") from error
     except (OSError, ValueError) as error:
         reason = find_reason(error)
         raise InputError(f"the configuration {path} cannot be read as TOML or JSON: {reason}.") from error

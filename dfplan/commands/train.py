@@ -79,7 +79,9 @@ def main() -> None:
     recording = None if _is_generated(arguments, asked) else _load_recording(earlier, asked)
     recipe, processes = earlier or _choose_recipe(arguments, recording), find_processes()
     _check_batch_size(recipe.training.batch_size, processes)
-    if arguments.evaluate_every or arguments.episodes != 0:
+    # How many updates fit into --minutes is not known yet.
+    reaches = arguments.minutes or 0 < arguments.evaluate_every <= recipe.training.steps
+    if arguments.episodes != 0 or (arguments.evaluate_every and reaches):
         _check_evaluation(recipe)
     with lock_folder(arguments.output) if processes.is_first else nullcontext():
         # Again, because another run may have started here before the folder was locked.

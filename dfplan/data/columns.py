@@ -59,6 +59,8 @@ def check_columns(columns: Mapping[str, Any], source: str) -> Table:
             wanted = f"({rows},)" if key in FLAT else f"({rows}, channels)"
             raise InputError(f"{key} of {source} must have the shape {wanted}, not {column.shape}.")
         table[key] = column.astype(FLAT.get(key, np.float32), copy=False)
+        if FLAT.get(key) is bool:
+            _check_truth_values(column, f"{key} of {source}")
     after = table.get("next_observations")
     if after is not None and after.shape != table["observations"].shape:
         raise InputError(f"next_observations of {source} must have the shape of observations, not {after.shape}.")
@@ -75,7 +77,9 @@ def read_episode(episode: Any, source: str) -> Table:
     observations, goals = _split_observations(episode["observations"], source)
     actions = _to_array(episode["actions"], f"actions of {source}")
     steps = len(actions) if actions.ndim else 0
-    if not steps or observations.ndim != 2 or len(observations) not in (steps, steps + 1):
+    if not steps:
+        raise InputError(f"{source} has no actions, so it has no step; leave it out.")
+    if observations.ndim != 2 or len(observations) not in (steps, steps + 1):
         raise InputError(
             f"{source} with {steps} actions needs {steps} or {steps + 1} observations, as an array (row, channel), not "
             f"the shape {observations.shape}."
@@ -122,12 +126,21 @@ def _list_names(columns: Iterable[Any]) -> str:
 
 def _check_end(marks: Any, is_last: np.ndarray, name: str) -> None:
     """Raise ``InputError`` if the marks of an episode's end have a wrong shape, or one of them is before the end."""
-    marks = _to_array(marks, name).astype(bool)
+    marks = _to_array(marks, name)
+    _check_truth_values(marks, name)
+    marks = marks.astype(bool)
     marks = marks[:, 0] if marks.shape == (len(is_last), 1) else marks
     if marks.ndim and marks.shape != is_last.shape:
         raise InputError(f"{name} must be one truth value, or one for each of {len(is_last)} steps, not {marks.shape}.")
     if marks.ndim and (marks & ~is_last).any():
         raise InputError(f"{name} mark an end before the last step; give each episode by itself.")
+
+
+def _check_truth_values(column: np.ndarray, name: str) -> None:
+    """Raise ``InputError`` if a column holds other numbers than 0 and 1."""
+    others = column[(column != 0) & (column != 1)]
+    if others.size:
+        raise InputError(f"{name} must hold truth values, 0 or 1, not {others.flat[0]}.")
 
 
 def _to_array(value: Any, name: str) -> np.ndarray:

@@ -116,7 +116,12 @@ class Recording:
         Raises:
             InputError: if there is no episode, or an episode cannot be used.
         """
-        if not isinstance(episodes, Iterable) or not (episodes := list(episodes)):
+        if not isinstance(episodes, Iterable):
+            raise InputError(
+                "a recording is a file, a Minari id or folder, a dictionary of columns or a list of episodes, not "
+                f"{episodes!r}."
+            )
+        if not (episodes := list(episodes)):
             raise InputError(f"{source} has no episodes: give a list of dictionaries, one for each episode.")
         names = [f"{source}, episode {number}" for number in range(len(episodes))]
         keys = {key: None for episode in episodes if isinstance(episode, Mapping) for key in episode}
@@ -252,20 +257,29 @@ class Recording:
         """
         write_hdf5(path, self._to_columns())
 
-    def save_minari(self, dataset_id: str, env_id: str, goal: Sequence[int] | None = None) -> Any:
+    def save_minari(self, dataset_id: str, env_id: str, goal: Sequence[int] | None = None, **about: Any) -> Any:
         """Write the recording into Minari's local store, and return Minari's data set.
 
         Episodes whose last observation is unknown lose their last step, because an episode of Minari has one
-        observation more than steps. In a goal environment the achieved goals are the goal channels of the observations.
+        observation more than steps; a warning says so. In a goal environment the achieved goals are the goal channels
+        of the observations.
 
         Args:
             dataset_id: for instance ``pendulum/mixed-v0``.
             env_id: Gymnasium id of the recording's world.
             goal: observation channels of the achieved goal; None to find them in the environment.
+            about: what Minari is to keep about the data set: ``author``, ``author_email``, ``description``, ...
 
         Raises:
-            InputError: if minari is not installed or refuses the data set, or the environment cannot be used.
+            InputError: if minari is not installed or refuses the data set, or the recording is not of this world.
         """
+        lost = int((~self.is_final[self.is_last]).sum())
+        if lost:
+            warnings.warn(
+                f"the last steps of {lost} of {self.num_episodes} episodes are not written, because the observations "
+                "after them are unknown.",
+                stacklevel=2,
+            )
         episodes = []
         for rows in np.split(np.arange(self.num_rows), np.flatnonzero(self.is_last)[:-1] + 1):
             if len(rows) < 2:
@@ -275,7 +289,7 @@ class Recording:
             episode |= {"rewards": self.rewards[rows[:-1]], "terminals": is_cut & self.is_absorbing[rows[-1]]}
             episode |= {} if self.goals is None else {"goals": self.goals[rows]}
             episodes.append(episode | {"timeouts": is_cut & ~episode["terminals"]})
-        return write_minari(dataset_id, env_id, episodes, goal)
+        return write_minari(dataset_id, env_id, episodes, self.check, goal, about)
 
     def _to_columns(self) -> Table:
         """Return D4RL's columns, with ``next_observations`` if the last observation of every episode is known."""

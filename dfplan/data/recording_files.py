@@ -1,9 +1,11 @@
 """Files of recordings: HDF5 of D4RL, npz of OGBench, and the data sets of Minari."""
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -14,8 +16,10 @@ from dfplan.data.columns import FLAT, OTHER_NAMES, WIDE, Table, warn_of_unused
 from dfplan.ground.errors import InputError, find_reason
 from dfplan.ground.files import write_file
 from dfplan.spaces import read_task
+from dfplan.task import Task
 
 MINARI = "minari:"  # prefix of a Minari id, for instance minari:D4RL/pointmaze/medium-v2
+MINARI_ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 INSTALL_MINARI = "pip install 'dfplan[minari]'"
 
 
@@ -53,7 +57,12 @@ def write_hdf5(path: str | Path, table: Table) -> None:
 
 
 def write_minari(
-    dataset_id: str, env_id: str, episodes: list[dict[str, Any]], goal: Sequence[int] | None = None
+    dataset_id: str,
+    env_id: str,
+    episodes: list[dict[str, Any]],
+    check: Callable[[Task], None],
+    goal: Sequence[int] | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """Write episodes into Minari's local store, and return Minari's data set.
 
@@ -61,7 +70,9 @@ def write_minari(
         dataset_id: for instance ``pendulum/mixed-v0``.
         env_id: Gymnasium id of the episodes' world.
         episodes: the columns of each episode, with one observation more than steps; ``goals`` has as many.
+        check: raises ``InputError`` if the episodes are not of the world with this task.
         goal: observation channels that are the achieved goal in a goal environment; None to find them.
+        about: what Minari is to keep about the data set, such as its ``author``.
 
     Raises:
         InputError: if minari is not installed or refuses the data set.
@@ -71,13 +82,19 @@ def write_minari(
         from minari.data_collector import EpisodeBuffer
     except ImportError as error:
         raise InputError(f"minari is needed to write its data sets: {INSTALL_MINARI}.") from error
+    if not MINARI_ID.fullmatch(dataset_id):
+        raise InputError(f"an id of Minari is namespace/name-v0, like pendulum/mixed-v0, not {dataset_id}.")
     try:
         with closing(gymnasium.make(env_id)) as env:  # it imports the module in an id such as module:Env-v0
-            goal = _find_goal_channels(env, goal)
+            is_dictionary = isinstance(env.observation_space, gymnasium.spaces.Dict)
+            if goal is not None and not is_dictionary:
+                raise InputError("the environment has no goals; leave out goal.")
+            task = read_task(env, **({} if goal is None else {"goal": goal}))
+            check(task)
             buffers = [
                 EpisodeBuffer(
                     id=number,
-                    observations=_nest_observations(episode, goal),
+                    observations=_nest_observations(episode, task.goal if is_dictionary else None),
                     actions=episode["actions"],
                     rewards=episode["rewards"].tolist(),
                     terminations=episode["terminals"].tolist(),
@@ -85,20 +102,11 @@ def write_minari(
                 )
                 for number, episode in enumerate(episodes)
             ]
-            return minari.create_dataset_from_buffers(dataset_id, buffers, env=env.spec)
+            return minari.create_dataset_from_buffers(dataset_id, buffers, env=env.spec, **about)
     except InputError:
         raise
     except Exception as error:  # Minari has no common class for ids that exist and environments that do not
         raise InputError(f"Minari cannot write {dataset_id}: {find_reason(error)}.") from error
-
-
-def _find_goal_channels(env: gymnasium.Env, given: Sequence[int] | None) -> Sequence[int] | None:
-    """Return the goal channels of a goal environment; None if observations are no dictionaries."""
-    if not isinstance(env.observation_space, gymnasium.spaces.Dict):
-        if given is not None:
-            raise InputError("the environment has no goals; leave out goal.")
-        return None
-    return read_task(env, **({} if given is None else {"goal": given})).goal
 
 
 def _nest_observations(episode: dict[str, Any], goal: Sequence[int] | None) -> Any:

@@ -11,7 +11,6 @@ terminated, the window goes on in its last, absorbing observation with action 0 
 the episode would have gone on: the rest of the window is marked as unknown, and no loss is computed for it.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,8 +61,9 @@ class WindowSampler:
         training: shares of the kinds of windows, and whether the recording is re-executed first.
 
     Raises:
-        InputError: if the recording has too few rows for a window, or for a whole token, or cannot be re-executed, or
-            windows should stand still at the goals of a task in which nothing rests at a goal.
+        InputError: if the recording has too few rows for a window, or for a whole token, or no episode as long as a
+            window, or cannot be re-executed, or windows should stand still at the goals of a task in which nothing
+            rests at a goal.
     """
 
     def __init__(self, recording: Recording, model: ModelConfig, training: TrainingConfig):
@@ -95,10 +95,9 @@ class WindowSampler:
             )
         longest = int(left.max())
         if training.short_windows and longest < model.horizon and not recording.is_absorbing.any():
-            warnings.warn(
+            raise InputError(
                 f"plans of {model.horizon} steps are longer than the longest recorded episode of {longest} steps, so "
-                "nothing can be learned of their ends; choose a shorter horizon.",
-                stacklevel=2,
+                "nothing can be learned of their ends; choose a shorter horizon."
             )
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from dfplan.ground.errors import InputError, find_reason
+from dfplan.ground.errors import InputError
 
 PROBE_SIZE, PROBE_REPEATS = 1024, 5  # size of the timed matrix product, a few milliseconds long, and how often it runs
 
@@ -29,7 +29,7 @@ def find_device(name: str = "auto") -> torch.device:
     try:
         torch.zeros(1, device=name).item()  # some names are valid although the device cannot hold values
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"this machine has no device {name!r}: {find_reason(error)}.") from error
+        raise InputError(f"this machine has no device {name!r}; choose auto or cpu, or cuda with a GPU.") from error
     device = torch.device(name)
     if device.type == "cpu":
         keep_freed_memory()

@@ -15,7 +15,7 @@ from dfplan.model.backbones import Memory
 from dfplan.model.diffusion_forcing import DiffusionForcing
 from dfplan.model.noise import add_noise, ddim_step, draw_noise
 from dfplan.model.tokens import FIRST_PLANNED
-from dfplan.sampling.guides import Guide, StepwiseGuide
+from dfplan.sampling.guides import Guide, StepwiseGuide, check_scores
 from dfplan.sampling.prediction import predict
 from dfplan.sampling.sequence import Sequence
 
@@ -188,11 +188,12 @@ def score_plans(
     if guide is None:
         raise ValueError("plans cannot be scored, because there is no guide")
     if isinstance(guide, StepwiseGuide):
-        return guide(model.codec.decode(x0[:, :, planned].flatten(1, 2))).sum() / model.config.frame_stack
+        plans = model.codec.decode(x0[:, :, planned].flatten(1, 2))
+        return check_scores(guide(plans), len(plans.rewards)).sum() / model.config.frame_stack
     plans = model.codec.decode(x0[:, :, planned].flatten(0, 1))
     parts = (plans.observations, plans.actions, plans.rewards)
     copies = zip(*(part.unflatten(0, x0.shape[:2]).unbind(dim=1) for part in parts))
-    scores = [guide(Trajectories(*copy)).sum() for copy in copies]
+    scores = [check_scores(guide(Trajectories(*copy)), len(x0)).sum() for copy in copies]
     return sum(scores[1:], scores[0]) / model.config.frame_stack
 
 

@@ -245,6 +245,24 @@ def speed_limit(speed: float, channels: slice, weight: float = 1.0) -> Guide:
     return score
 
 
+def check_scores(scores: object, num_plans: int) -> Float[Tensor, " batch"]:
+    """Return what a guide has computed, so that gradients can be taken of it.
+
+    Raises:
+        InputError: if it is not one finite score for each plan, computed from the plan by differentiable operations.
+    """
+    if not isinstance(scores, Tensor) or scores.shape != (num_plans,):
+        found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"type {type(scores).__name__}"
+        raise InputError(
+            f"a guide must return a tensor of {num_plans} scores, one for each plan; its result has the {found}."
+        )
+    if not scores.requires_grad:
+        raise InputError("a guide must compute its scores from the plan by differentiable operations of torch.")
+    if not scores.isfinite().all():
+        raise InputError("the scores of a guide are not finite; check the guide, or choose a smaller guidance_scale.")
+    return scores
+
+
 def add_guides(*guides: Guide) -> Guide:
     """Return the guide that adds up the scores of ``guides``."""
 

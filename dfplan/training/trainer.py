@@ -157,7 +157,12 @@ class Trainer:
         loss = loss.detach()
         gradients = [weights.grad for weights in self.model.parameters() if weights.grad is not None]
         self.processes.sum_in_place([loss, *gradients])
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip, error_if_nonfinite=True)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        if not norm.isfinite():
+            raise InputError(
+                f"the training diverged at update {self.step}: its gradients are not finite; choose a smaller "
+                f"learning_rate than {self.config.learning_rate:g}."
+            )
         self.optimizer.step()
         self._update_ema()
         self.step += 1
@@ -258,8 +263,8 @@ class Trainer:
             raise InputError(f"cannot resume from {path}: it is of another version of dfplan; {advice}.")
         if state["recording"] != self.recording.digest:
             raise InputError(
-                f"cannot resume from {path}: {self.recording.source} is not the recording of the run, or has changed; "
-                "give the same recording."
+                f"cannot resume from {path}: the run was trained on another recording than {self.recording.source}, or "
+                "it has changed; give the same recording."
             )
         try:
             self.ema.value = None if state["value"] is None else Value(**state["value"])
@@ -285,5 +290,7 @@ def load_recipe(output: str | Path) -> Recipe:
     try:
         saved = json.loads(path.read_text())
         return Recipe(saved["env_id"], read_model_config(saved["model"]), TrainingConfig(**saved["training"]))
+    except FileNotFoundError as error:
+        raise InputError(f"the folder {output} contains no run to resume: there is no file {path}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the folder {output} contains no run to resume: {error}.") from error
+        raise InputError(f"the folder {output} contains no run to resume: {find_reason(error)}.") from error
