@@ -297,12 +297,12 @@ def _check_name_or_function(setting: str, chosen: object, names: Mapping[str, ob
 def _check_counts(part: object, names: Iterable[str]) -> None:
     for name in names:
         value = getattr(part, name)
-        if not isinstance(value, Integral) or value < 1:
+        if not isinstance(value, Integral) or int(value) < 1:
             raise InputError(f"{name} must be a whole number of at least 1, not {value!r}.")
 
 
 def _check_steps(part: object, names: Iterable[str]) -> None:
     for name in names:
         value = getattr(part, name)
-        if value is not None and not (isinstance(value, Integral) and value >= 1):
+        if value is not None and not (isinstance(value, Integral) and int(value) >= 1):
             raise InputError(f"{name} must be a whole number of at least 1 step, not {value!r}.")

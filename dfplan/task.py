@@ -174,7 +174,7 @@ def round_inwards(
     low: Float[np.ndarray, " action"], high: Float[np.ndarray, " action"]
 ) -> tuple[Float[np.ndarray, " action"], Float[np.ndarray, " action"]]:
     """Return the numbers of float32 nearest to two bounds and within them, so that rounded actions stay within."""
-    lowest, highest = np.float32(low), np.float32(high)
+    lowest, highest = low.astype(np.float32), high.astype(np.float32)
     lowest = np.where(lowest < low, np.nextafter(lowest, np.float32(np.inf)), lowest)
     highest = np.where(highest > high, np.nextafter(highest, np.float32(-np.inf)), highest)
     return lowest.astype(np.float64), highest.astype(np.float64)
