@@ -41,10 +41,11 @@ def score_consistency(plan: Plan, goal: Goals, guide: Guide | None, model: Diffu
     """Return minus the mean distance between each planned position and the one that its planned velocity leads to.
 
     The task names the channels of positions and velocities. The agent is not told the seconds between two steps, so
-    they are fitted to the plan by least squares.
+    they are fitted to the plan by least squares. Where actions move positions directly they stand for the velocities.
     """
     task = model.config.task
-    moved, velocity = _moves(plan, task), plan.observations[..., index_channels(task.velocity)]
+    moved = _moves(plan, task)
+    velocity = plan.observations[..., index_channels(task.velocity)] if task.velocity else plan.actions
     seconds = _sum(moved * velocity) / np.maximum(_sum(velocity * velocity), np.finfo(np.float32).tiny)
     return -np.linalg.norm(moved - seconds[:, None, None] * velocity, axis=-1).mean(axis=1)
 

@@ -78,7 +78,7 @@ def make_guide(
         if guide == BY_COST and goals is not None:
             leading, fields = _lead_along_cost(model, goals, discs, find_way_points(given), passed)
             if starts is not None:
-                _warn_of_no_way(starts, fields)
+                warn_of_no_way(starts, fields)
             guides.append(leading)
         elif isinstance(guide, str) and goals is not None:
             guides.append(GOAL_GUIDES[guide](goals, task.goal))
@@ -181,10 +181,11 @@ def _avoid_discs(graph: CostToGo, discs: tuple[KeepOut, ...]) -> CostToGo:
     return graph
 
 
-def _warn_of_no_way(starts: Float[Tensor, "batch goal"], fields: Sequence[CostField]) -> None:
+def warn_of_no_way(starts: Float[Tensor, "batch goal"], fields: Sequence[CostField]) -> None:
+    """Warn if no recorded way leads from where a plan begins to where it should go."""
     cut_off = torch.stack([field.is_cut_off(starts) for field in fields]).any(dim=0)
     if cut_off.any():
         warnings.warn(
-            "no recorded way leads from where a plan begins to its goal or way point: 'cost_to_go' cannot lead there.",
+            "no recorded way leads from where a plan begins to its goal or way point: cost-to-go cannot lead there.",
             stacklevel=2,
         )

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from dfplan.agents.episode_states import EpisodeStates, Goals
 from dfplan.agents.execution import Episodes, Execution, Executions
 from dfplan.agents.history import Belief, History, HistoryMemory
-from dfplan.agents.named_guides import check_guides, count_passed, make_guide
+from dfplan.agents.named_guides import check_guides, count_passed, make_guide, warn_of_no_way
 from dfplan.agents.observations import check_array, check_share, unpack_observation
 from dfplan.agents.planner_config import SETTINGS, PlannerConfig
 from dfplan.agents.planning import PlanRequest, make_plans, to_tensor
@@ -308,9 +309,12 @@ class DFPlanner:
         self._episodes = states = self._episodes.copy_streams()
         self._memory = copy(self._memory)
         episodes = np.repeat(episodes, sampling.candidates)
-        goals = None if states.goals is None else states.goals[episodes]
+        goals = final = None if states.goals is None else states.goals[episodes]
         passed = None if states.passed is None else states.passed[episodes]
         starts = None if belief.doubted else observations[episodes][:, index_channels(self.task.goal)]
+        steps = self.config.guidance.subgoal
+        if steps is not None:
+            goals = self._find_subgoals(observations[episodes], goals, steps)
         last_plan = None
         if sampling.warm_start is not None and self._executions.running:
             num_steps = num_tokens * self.model.config.frame_stack
@@ -319,13 +323,28 @@ class DFPlanner:
         return PlanRequest(
             window=self._history.cut_window(observations, belief).select(episodes),
             goals=goals,
-            guide=make_guide(guide, self.model, to_tensor(goals, self.model), passed, to_tensor(starts, self.model)),
+            guide=make_guide(guide, self.model, to_tensor(final, self.model), passed, to_tensor(starts, self.model)),
             num_tokens=num_tokens,
             generators=[states.streams[episode] for episode in episodes],
             memory=self._memory,
             last_plan=last_plan,
             keep_rows=keep_rows,
         )
+
+    def _find_subgoals(self, observations: Observations, goals: Goals, steps: int) -> Goals:
+        """Return the places so many steps ahead on the recorded ways, to which plans go instead of to the goals.
+
+        Raises:
+            InputError: if there is no goal, or the model does not hold a cost-to-go.
+        """
+        graph = self.model.cost_to_go
+        if goals is None or graph is None:
+            lacking = "a goal: reset(goal=...)" if goals is None else "a checkpoint that holds a cost to go"
+            raise InputError(f"subgoal={steps} needs {lacking}.")
+        field = graph.solve_for(torch.as_tensor(goals, dtype=torch.float32))
+        starts = torch.as_tensor(observations[:, index_channels(self.task.goal)], dtype=torch.float32)
+        warn_of_no_way(starts, [field])
+        return field.find_subgoals(starts, steps).double().numpy()
 
     def _observe(self, observation, belief: Belief) -> tuple[Observations, bool]:
         """Return checked observations with a batch axis, and whether that axis was added.

@@ -73,12 +73,15 @@ class GuidanceSettings:
     Attributes:
         goal_token: whether the goal is given to the model as a token; otherwise only guidance knows the goal, as in the
             paper.
+        subgoal: steps ahead at which the goal token stands, on the cheapest way to the goal that the recording knows
+            (``dfplan.data.cost_to_go``), so that plans need not reach the goal; None for the goal itself.
         goal_strength: classifier-free strength of the goal token.
         in_paint_goal: whether the plan's last token must stand still at the goal (Diffuser, App. C.1).
         guide: None, or a name in ``dfplan.agents.named_guides.GUIDE_NAMES``, or a callable that scores plans (see
             ``dfplan.sampling.guides``), or a tuple of these, whose scores are added. Together with ``cost_to_go`` there
             may be ``WayPoint``s, which are passed before the goal.
-        guidance_scale: factor on the gradient of the guide; a tuple has the scales of the candidates in turn.
+        guidance_scale: factor on the gradient of the guide; a tuple has the scales of the candidates in turn. With 0
+            the guide steers no plan, and only the selection ``guide`` uses it.
         max_shift: largest change of a token by guidance in one row, in standard deviations of the data (see
             ``dfplan.sampling.guidance.Guidance``); None for no limit.
         num_futures: N of Monte-Carlo guidance.
@@ -87,6 +90,7 @@ class GuidanceSettings:
     """
 
     goal_token: bool = True
+    subgoal: int | None = None
     goal_strength: float = 1.0
     in_paint_goal: bool = False
     guide: object = None
@@ -97,6 +101,9 @@ class GuidanceSettings:
 
     def __post_init__(self):
         self._check_guides()
+        _check_steps(self, ("subgoal",))
+        if self.subgoal is not None and not self.goal_token:
+            raise InputError(f"subgoal={self.subgoal} says where the goal token stands, so it needs goal_token=True.")
         if self.max_shift is not None and not self.max_shift > 0:
             raise InputError(f"max_shift must be above 0 standard deviations, or None, not {self.max_shift}.")
         _check_counts(self, ("num_futures", "future_steps"))

@@ -135,7 +135,7 @@ def _choose_guidance(
             raise InputError("in_paint_goal needs a goal: reset(goal=...).")
         in_painting = paint_goal(model, goals, sequence)
     return Guidance(
-        guide=request.guide,
+        guide=request.guide if any(chosen.scales) else None,  # with a scale of 0 a guide only chooses among candidates
         scale=candidate_scales(config, len(sequence.tokens), model.alpha_bar.device),
         num_futures=chosen.num_futures,
         future_steps=chosen.future_steps,

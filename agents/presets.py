@@ -48,6 +48,18 @@ RETURN_HORIZON = 4  # steps; the value says what follows them
 RETURN_MONTE_CARLO = RETURN | {"candidates": 1, "num_futures": 8}
 # A token tells the model its goal, without a guide: the defaults of ``PlannerConfig`` for the settings above.
 GOAL_TOKEN = {name: PlannerConfig().settings[name] for name in (*COST_TO_GO, "horizon")}
+# The goal token stands at a sub-goal, a place on the way to the goal that the recording knows. Plans are short, have no
+# guide, and are pursued at full speed in worlds where actions move positions directly.
+SUBGOAL = GOAL_TOKEN | {
+    "subgoal": 20,
+    "guide": "cost_to_go",  # which only chooses
+    "guidance_scale": 0.0,
+    "candidates": 8,
+    "selection": "guide",
+    "horizon": 64,
+    "open_loop_horizon": 8,
+    "pursuit_lookahead": 12,
+}
 # A policy draws its one token in one step: in training, a half-noisy token is rarely followed by a masked future.
 POLICY = GOAL_TOKEN | {"mode": "policy", "sampling_steps": 1, "open_loop_horizon": 5}
 # Diffuser (Janner et al. 2022) as the paper's baseline (§4.2): one plan of the greatest length, denoised all at once,
@@ -74,6 +86,8 @@ PRESETS = dict(zip(PRESET_NAMES, (FAST, {}, BEST), strict=True))
 RETURN_FAST = RETURN | {"candidates": 1, "sampling_steps": 3}
 RETURN_BEST = RETURN | {"candidates": 8, "sampling_steps": 10}
 WITHOUT_GOAL = ((MONTE_CARLO_GUIDANCE, RETURN_MONTE_CARLO), (FAST, RETURN_FAST), (BEST, RETURN_BEST))
+# The same where actions move positions directly.
+WITH_SUBGOALS = ((FAST, SUBGOAL | {"sampling_steps": 1}), (BEST, SUBGOAL | {"sampling_steps": 10}))
 # Settings that replace the defaults, by the kind of training data. Plans that are as slow as recorded demonstrations
 # are followed better with other settings.
 BY_DEMONSTRATIONS: dict[str, dict[str, Any]] = {
@@ -88,7 +102,8 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
     A model of a task without a goal is guided by the λ-return. A model with a cost-to-go is guided along it if it was
     trained on re-executed demonstrations, or if nothing rests at a goal in its task. ``settings`` may choose another
     guide or a policy. Any other model is told its goal by a token: its guided plans would be as slow and as hesitant as
-    the recorded demonstrators. With the guide ``cost_to_go``, settings that are not given are those of ``COST_TO_GO``.
+    the recorded demonstrators. Where actions move positions directly, that token stands at a sub-goal (``SUBGOAL``).
+    With the guide ``cost_to_go``, settings that are not given are those of ``COST_TO_GO``.
 
     Args:
         model: whose plans are to be followed.
@@ -100,6 +115,10 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
     """
     task, mode = model.config.task, settings.get("mode")
     suited = dict(BY_DEMONSTRATIONS[demonstrations])
+    if task.step_length:
+        suited["pursuit_lookahead"] = SUBGOAL["pursuit_lookahead"]
+        if model.cost_to_go is not None and (mode == "policy" or "guide" not in settings):
+            settings = _lead_by_subgoals(mode, model) | settings
     guides = list_guides(settings.get("guide", None if mode == "policy" else _choose_guide(model, demonstrations)))
     if BY_RETURN in guides:
         suited |= RETURN | {"horizon": min(RETURN_HORIZON, model.config.horizon)}
@@ -120,10 +139,18 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
 
 
 def suit_task(preset: dict[str, Any], task: Task) -> dict[str, Any]:
-    """Return a preset, or the one that replaces it in tasks without a goal."""
-    if task.goal:
+    """Return a preset, or the one that replaces it without a goal, or where actions move positions directly."""
+    if task.goal and not task.step_length:
         return preset
-    return next((replaced for general, replaced in WITHOUT_GOAL if general is preset), preset)
+    pairs = WITH_SUBGOALS if task.goal else WITHOUT_GOAL
+    return next((replaced for general, replaced in pairs if general is preset), preset)
+
+
+def _lead_by_subgoals(mode: str | None, model: DiffusionForcing) -> dict[str, Any]:
+    """Return the settings ``SUBGOAL``, or those of a policy that is told sub-goals, too."""
+    if mode == "policy":
+        return POLICY | {"subgoal": SUBGOAL["subgoal"]}
+    return SUBGOAL | {"horizon": min(SUBGOAL["horizon"], model.config.horizon)}
 
 
 def _choose_guide(model: DiffusionForcing, demonstrations: str) -> str | None:

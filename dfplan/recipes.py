@@ -59,6 +59,11 @@ _OWN_WORLD = TrainingConfig(
 # With a goal, plans are long: they follow the cost to go over 128 steps.
 _WITH_GOAL = ModelConfig(frame_stack=8, num_tokens=16, width=96, depth=3, causal=True)
 _GOAL_TRAINING = replace(_OWN_WORLD, steps=3_000, batch_size=64, goal_known=0.5)
+# Where actions move positions directly, the planner is told sub-goals by the goal token, so goals are known more often.
+# Plans need not be long. Windows are drawn in proportion to how far they go, because demonstrators may rest for half of
+# the time.
+_WITH_SUBGOALS = replace(_WITH_GOAL, num_tokens=8, fine_frequencies=5)
+_SUBGOAL_TRAINING = replace(_GOAL_TRAINING, steps=4_000, goal_known=0.8, goal_on_the_way=0.7, long_ways=0.7)
 # Without a goal, plans are short: the value says what follows 8 steps. One step per token, whose frames are not
 # redundant, so that the signal-to-noise ratio needs no factor.
 _WITHOUT_GOAL = ModelConfig(frame_stack=1, num_tokens=8, width=64, depth=3, snr_scale=1.0, causal=True)
@@ -90,6 +95,8 @@ def choose_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
             training = replace(recipe.training, dataset=recording.source, rows=None)
             return replace(recipe, model=replace(recipe.model, task=task), training=training)
     model, training = (_WITH_GOAL, _GOAL_TRAINING) if task.goal else (_WITHOUT_GOAL, _RETURN_TRAINING)
+    if task.goal and task.step_length:
+        model, training = _WITH_SUBGOALS, _SUBGOAL_TRAINING
     frame_stack = min(model.frame_stack, max(1, recording.longest // FEWEST_TOKENS))
     num_tokens = min(model.num_tokens, max(1, recording.longest // frame_stack))
     model = replace(model, task=task, frame_stack=frame_stack, num_tokens=num_tokens)

@@ -3,6 +3,7 @@
 A ``Task`` is read from a Gymnasium environment (``dfplan.spaces``) or written by hand. Every checkpoint holds one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -47,6 +48,8 @@ class Task:
         goal: observation channels for which a goal gives values; empty for a task without a goal.
         position: observation channels that are positions, one for each action that pushes along it; empty if unknown.
         velocity: observation channels that are the velocities of ``position``; empty if unknown.
+        step_length: by how much the highest action changes each position in one step, in a world where actions move
+            positions directly and nothing keeps moving; empty in any other world.
         rests: whether an agent that has arrived at its goal stands still there with velocity 0 and action 0. Training
             windows are then continued after their goal by standing still.
         reward_of: ``state`` if the reward in a row of a recording is about the observation of the same row,
@@ -64,6 +67,7 @@ class Task:
     goal: tuple[int, ...] = ()
     position: tuple[int, ...] = ()
     velocity: tuple[int, ...] = ()
+    step_length: tuple[float, ...] = ()
     rests: bool = False
     reward_of: str = "transition"
     max_episode_steps: int | None = None
@@ -94,8 +98,8 @@ class Task:
 
     @property
     def has_motion(self) -> bool:
-        """Whether position and velocity are known, so that controllers can track plans."""
-        return bool(self.position and self.velocity)
+        """Whether it is known how actions move positions, so that controllers can track plans."""
+        return bool(self.position and (self.velocity or self.step_length))
 
     @property
     def bounds(self) -> tuple[Float[np.ndarray, " action"], Float[np.ndarray, " action"]]:
@@ -119,7 +123,7 @@ class Task:
 
     def _convert_numbers(self) -> None:
         """Turn NumPy's numbers into Python's, which JSON can hold."""
-        for name in ("action_low", "action_high"):
+        for name in ("action_low", "action_high", "step_length"):
             object.__setattr__(self, name, read_numbers(name, getattr(self, name), float))
         for name in ("goal", "position", "velocity"):
             object.__setattr__(self, name, read_numbers(name, getattr(self, name), int))
@@ -147,12 +151,15 @@ class Task:
             if len(set(channels)) != len(channels) or not all(0 <= one < self.observation_dim for one in channels):
                 last = self.observation_dim - 1
                 raise InputError(f"the channels of {name} must be different ones of 0 to {last}, not {channels}.")
-        if self.position or self.velocity:
-            if not len(self.position) == len(self.velocity) == self.action_dim:
+        if self.position or self.velocity or self.step_length:
+            moved_by = self.velocity or self.step_length
+            if (self.velocity and self.step_length) or not len(self.position) == len(moved_by) == self.action_dim:
                 raise InputError(
-                    f"position and velocity need one channel for each of the {self.action_dim} actions, not "
-                    f"{self.position} and {self.velocity}."
+                    f"position and either velocity or step_length need one number for each of the {self.action_dim} "
+                    f"actions, not {self.position}, {self.velocity} and {self.step_length}."
                 )
+            if not all(0 < length < math.inf for length in self.step_length):
+                raise InputError(f"lengths of steps must be above 0 and finite, not {self.step_length}.")
             if set(self.position) & set(self.velocity):
                 raise InputError(f"position {self.position} and velocity {self.velocity} share a channel.")
 

@@ -17,11 +17,10 @@ from tqdm import trange
 from dfplan.envs.demonstrations import Dataset
 from dfplan.envs.demonstrator import find_next_cells, find_path_lengths
 from dfplan.envs.layouts import Layout
-from dfplan.envs.ogbench_names import MAZES, OGBenchName
+from dfplan.envs.ogbench_names import MAZES, SPEED, OGBenchName
 from dfplan.ground.errors import InputError, unknown_name
 
 CELL, ORIGIN = 4.0, 4.0  # side of a cell; the centre of cell (i, j) is at x = 4 j - 4, y = 4 i - 4
-SPEED = 0.2  # environment units per step and per unit of the action
 BALL_RADIUS, MARGIN = 0.7, 0.01  # MuJoCo computes steps that end nearer to a wall
 PHYSICS_STEPS = 5  # of MuJoCo in one step of the environment
 GOAL_RADIUS = 1.0

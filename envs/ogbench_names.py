@@ -7,6 +7,7 @@ from dfplan.ground.errors import choose
 
 PREFIX = "pointmaze-"  # of the names of data sets
 MAZES, KINDS = ("medium", "large", "giant", "teleport"), ("navigate", "stitch")
+SPEED = 0.2  # environment units per step and per unit of the action
 TASKS = (1, 2, 3, 4, 5)  # numbers of the tasks in which agents are evaluated
 
 
@@ -33,8 +34,8 @@ class OGBenchName:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the environment does not say of its task: observations are positions, and so are goals."""
-        return {"goal": (0, 1)}
+        """What the environment does not say of its task: observations and goals are positions, which actions move."""
+        return {"goal": (0, 1), "position": (0, 1), "step_length": (SPEED, SPEED)}
 
     @property
     def episodes(self) -> int:

@@ -512,3 +512,32 @@ def test_a_guide_or_scale_of_another_kind_is_refused_in_one_sentence(settings):
     with pytest.raises(InputError, match="guide") as error:
         PlannerConfig(**settings)
     assert str(error.value).count(". ") == 0 and str(error.value).endswith(".")
+
+
+def test_with_a_subgoal_plans_are_those_to_a_place_on_the_way(knowing_model):
+    start, goal = np.array([1.0, 1.0, 0.0, 0.0]), np.array([[7.0, 7.0]])
+    there = knowing_model.cost_to_go.solve_for(torch.tensor(goal, dtype=torch.float32))
+    place = there.find_subgoals(torch.tensor([[1.0, 1.0]]), 10).numpy()
+    assert 1.5 < np.linalg.norm(place - start[:2]) < 6
+    plans = []
+    for settings, aim in (({"subgoal": 10}, goal), ({}, place), ({}, goal)):
+        agent = DFPlanner(knowing_model, PlannerConfig(**settings))
+        agent.reset(goal=aim, seed=0)
+        plans.append(agent.plan(start).observations)
+    np.testing.assert_allclose(plans[0], plans[1], rtol=1e-6)
+    assert not np.allclose(plans[0], plans[2])
+
+
+def test_a_subgoal_needs_a_goal_a_cost_to_go_and_the_goal_token(knowing_model, tiny_model):
+    with pytest.raises(InputError, match="subgoal must be a whole number of at least 1 step, not 0"):
+        PlannerConfig(subgoal=0)
+    with pytest.raises(InputError, match="subgoal=10 says where the goal token stands, so it needs goal_token=True"):
+        PlannerConfig(subgoal=10, goal_token=False)
+    agent = DFPlanner(knowing_model, PlannerConfig(subgoal=10))
+    agent.reset(seed=0)
+    with pytest.raises(InputError, match="subgoal=10 needs a goal"):
+        agent.act(np.zeros(4))
+    knowing_model.cost_to_go = None
+    agent.reset(goal=[1.0, 1.0], seed=0)
+    with pytest.raises(InputError, match="subgoal=10 needs a checkpoint that holds a cost to go"):
+        agent.act(np.zeros(4))

@@ -12,6 +12,7 @@ from dfplan.data.cost_to_go import (
     FEWEST_MOVES,
     JUMP_WEIGHT,
     LONGEST_MOVE,
+    LOST,
     OFF_RECORDING_WEIGHT,
     REMEMBERED_SEARCHES,
     ROUNDING,
@@ -389,13 +390,13 @@ def test_the_exits_of_a_teleporter_are_weighted_by_their_chances_in_spite_of_rou
     assert costs[12].item() == pytest.approx(1 + mean, abs=TOLERANCE)
 
 
-def test_a_throw_to_a_place_without_a_path_costs_as_much_as_the_farthest_landmark():
+def test_a_throw_to_a_place_without_a_path_costs_several_times_as_much_as_the_farthest_landmark():
     hops = [(hop, hop + 1) for hop in range(11)]
     landmarks = torch.tensor([*(5.0 * hop for hop in range(12)), -1000.0])[:, None]  # the last is a dead end
     chances = torch.tensor([0] * 11 + [0.01])
     known = CostToGo(landmarks, torch.ones(1), torch.tensor([*hops, (6, 12)], dtype=torch.int32), chances)
     costs = known.solve_for(at(55.0)).costs[0].tolist()
-    at_risk = 0.99 * 25 + 0.01 * (1 + 55)
+    at_risk = 0.99 * 25 + 0.01 * (1 + LOST * 55)
     before, after = [at_risk + 5 * hops for hops in range(6, -1, -1)], [20, 15, 10, 5, 0]
     assert costs[:12] == pytest.approx(before + after, abs=TOLERANCE)
 
@@ -500,3 +501,49 @@ def test_searches_for_repeated_goals_are_cached_up_to_a_limit():
     for goal in (*goals, goals[0], goals[-1], goals[-1]):
         torch.testing.assert_close(graph.solve_for(goal).costs, corridor(1, -1).solve_for(goal).costs)
     assert len(graph._searches) == REMEMBERED_SEARCHES
+
+
+def test_a_subgoal_lies_so_many_steps_ahead_on_the_cheapest_way_and_is_the_goal_where_the_way_ends():
+    field = corridor(1, -1).solve_for(torch.full((3, 1), 32.0))
+    found = field.find_subgoals(torch.tensor([[2.0], [43.0], [28.0]]), steps=14)
+    assert found[:, 0].tolist() == pytest.approx([17.5, 32.0, 32.0], abs=1.0) and found[1:, 0].tolist() == [32.0] * 2
+
+
+def test_a_subgoal_goes_around_a_corner_and_never_through_what_the_recording_did_not_cross():
+    way = walk([0.5, 0.5], [30.5, 0.5], [30.5, 30.5], [0.5, 30.5])  # three sides of a square
+    field = CostToGo.fit(*ways(way, way[::-1])).solve_for(torch.tensor([[0.5, 30.5]]))
+    found = field.find_subgoals(torch.tensor([[0.5, 0.5]]), steps=40)[0]
+    assert found[0] == pytest.approx(30.5, abs=2.0) and 5 < found[1] < 16
+
+
+def test_without_a_way_the_subgoal_is_the_goal():
+    one_way = corridor(1).solve_for(torch.tensor([[2.0]]))  # nothing leads back
+    assert one_way.find_subgoals(torch.tensor([[42.0]]), steps=20).tolist() == [[2.0]]
+
+
+def test_throws_from_near_landmarks_are_assumed_to_lead_to_the_same_places():
+    """From each of two cells side by side throws were recorded, to different places."""
+    lucky, unlucky = np.concatenate([line(0, 9), line(100, 109)]), np.concatenate([line(0, 3), line(200, 209)])
+    known = CostToGo.fit(*ways(lucky, unlucky))
+    thrown = {edge: chance for edge, chance in edges_of(known).items() if chance}
+    starts = {start for start, _ in thrown}
+    assert len(starts) == 2 and len(thrown) == 4
+    for start in starts:
+        chances = [chance for (tail, _), chance in thrown.items() if tail == start]
+        assert chances[0] == pytest.approx(chances[1])
+
+
+def test_a_way_that_was_taken_once_is_an_edge_if_it_was_taken_back_and_the_world_throws():
+    thrown = np.concatenate([line(0, 9), line(100, 109)])
+    forth, once_back = line(20, 39), line(20, 39)[::-1]
+    positions, is_last = ways(thrown, forth)
+    both = np.concatenate([positions, once_back]), np.append(is_last, np.arange(20) == 19)
+    assert (27.5, 22.5) in edges_of(CostToGo.fit(*both))
+    positions, is_last = ways(forth, line(0, 9), line(100, 109), times=400)  # enough rows, and no throw
+    both = np.concatenate([positions, once_back]), np.append(is_last, np.arange(20) == 19)
+    assert (27.5, 22.5) not in edges_of(CostToGo.fit(*both))
+
+
+def test_a_way_to_a_place_of_throws_ends_there():
+    known = chain(6, [(0, 1), (1, 2), (2, 5), (3, 4), (4, 5)], [0, 0, 1.0, 0, 0])
+    assert known.solve_for(at(25.0)).find_subgoals(torch.tensor([[0.0]]), steps=100).tolist() == [[10.0]]

@@ -3,7 +3,7 @@ import numpy as np
 from dfplan.agents.controllers import Pursuit
 from dfplan.data import reexecution
 from dfplan.data.pursuit import SEARCH_WINDOW, advance, push_towards
-from dfplan.task import MAZE
+from dfplan.task import MAZE, Task
 
 LINE = np.stack([np.arange(100.0), np.zeros(100)], axis=1)  # row r is the position (r, 0)
 
@@ -34,3 +34,10 @@ def test_a_plan_and_a_recording_of_the_same_states_are_pursued_by_the_same_actio
     controller = Pursuit(recorded[None], None, MAZE, reexecution.LOOKAHEAD)
     for step in range(60):
         np.testing.assert_array_equal(controller.act(states[:, step]), actions[:, step])
+
+
+def test_where_actions_move_positions_a_near_target_is_reached_in_one_step_and_a_far_one_at_full_speed():
+    task = Task(2, 2, (-2.0, -2.0), (2.0, 2.0), position=(0, 1), step_length=(0.4, 0.4))
+    offsets = np.array([[0.1, -0.2], [9.0, -9.0]])
+    actions = push_towards(offsets, np.zeros((2, 2)), task)
+    np.testing.assert_allclose(actions, [[0.5, -1.0], [2.0, -2.0]])

@@ -217,3 +217,14 @@ def test_a_horizon_longer_than_all_episodes_is_refused(tiny_config):
     training = TrainingConfig(hold_goal=False, short_windows=True)
     with pytest.raises(InputError, match=r"plans of .* steps are longer than the longest recorded episode of 3 step"):
         WindowSampler(Recording.from_episodes(episodes), replace(tiny_config, frame_stack=1), training)
+
+
+def test_windows_that_do_not_end_at_goals_are_drawn_in_proportion_to_how_far_they_go(tiny_config):
+    """A demonstrator walks for 12 steps and rests for 12; windows have 4 steps."""
+    x = np.minimum(np.arange(25), 12)
+    settings = TrainingConfig(hold_goal=False, long_ways=1.0, goal_on_the_way=0.0, start_known=1.0)
+    sampler = WindowSampler(record(x, np.zeros(25)), replace(tiny_config, num_tokens=2), settings)
+    drawn = sampler.draw(8000, np.random.default_rng(0))
+    counts = torch.bincount(drawn.starts[:, 0].long(), minlength=13).double()
+    expected = torch.tensor([4.0] * 9 + [3.0, 2.0, 1.0, 0.0]).double()  # the way from each place; rest goes nowhere
+    torch.testing.assert_close(counts / counts.sum(), expected / expected.sum(), rtol=0, atol=0.015)

@@ -16,7 +16,7 @@ from dfplan.task import Task, index_channels, read_numbers, task_from_dict
         ({"action_low": (1.0, 1.0)}, "must be below"),
         ({"goal": (4,)}, "different ones of 0 to 3"),
         ({"goal": (1, 1)}, "different ones of 0 to 3"),
-        ({"position": (0, 1)}, "position and velocity need one channel for each of the 2 actions"),
+        ({"position": (0, 1)}, "position and either velocity or step_length need one number for each of the 2 actions"),
         ({"position": (0, 1), "velocity": (1, 2)}, "share a channel"),
         ({"reward_of": "step"}, "reward_of"),
         ({"rests": True}, "needs goal channels"),
@@ -68,3 +68,13 @@ def test_clipped_actions_stay_within_the_bounds_after_rounding_to_float32():
         low, high = task.bounds
         assert ((low <= clipped) & (clipped <= high)).all()
         np.testing.assert_allclose(clipped[0], task.bounds[bound == "high"], rtol=1e-6)
+
+
+def test_motion_is_known_by_velocities_or_by_the_length_of_a_step():
+    assert Task(2, 2, position=(0, 1), step_length=(0.2, 0.2)).has_motion and not Task(2, 2).has_motion
+    known = {"position": (0, 1), "step_length": (0.2, 0.2)}
+    for wrong in ({"velocity": (2, 3)}, {"position": ()}, {"step_length": (0.2,)}):
+        with pytest.raises(InputError, match="position and either velocity or step_length need one number"):
+            Task(4, 2, **(known | wrong))
+    with pytest.raises(InputError, match="lengths of steps must be above 0 and finite"):
+        Task(2, 2, position=(0, 1), step_length=(0.2, -0.2))

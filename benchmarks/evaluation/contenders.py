@@ -258,6 +258,13 @@ def _make_oracle(options: ContenderOptions) -> Agent:
     return OracleAgent(options.data.maze)
 
 
+def _make_graph_agent(options: ContenderOptions) -> Agent:
+    from dfplan.benchmarks.evaluation.graph_agent import GraphAgent
+
+    planner = _load_planner(options)
+    return GraphAgent(planner.model.cost_to_go, planner.task)
+
+
 def _make_random_agent(options: ContenderOptions) -> Agent:
     from dfplan.agents.random_agent import RandomAgent
 
@@ -276,6 +283,7 @@ CONTENDERS: dict[str, Callable[[ContenderOptions], Agent]] = {
     "teacher-forcing": _make_loader("TEACHER_FORCING", "teacher_forcing"),
     "diffuser": _make_loader("DIFFUSER", "full_sequence"),
     "waypoint": _make_waypoint_agent,
+    "graph": _make_graph_agent,
     "oracle": _make_oracle,
     "random": _make_random_agent,
 }

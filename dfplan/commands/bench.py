@@ -118,7 +118,7 @@ def _choose_episodes(env: str) -> int:
 def _choose_agents(maze: str | None, data: OGBenchName | None) -> str:
     """Return the agents that are compared by default."""
     if data is not None:
-        return f"{AGENTS},oracle"
+        return f"{AGENTS},graph,oracle"
     return AGENTS if maze is None else MAZE_AGENTS
 
 
@@ -158,7 +158,7 @@ def _make_parser(env: str | None = None) -> CommandParser:
     known = "Gymnasium's id, such as Pendulum-v1 or module:Env-v0, a maze: maze2d-large, or a data set of OGBench's"
     parser.add_argument("env", help=f"{known} point mazes: pointmaze-giant-stitch-v0")
     add_common_arguments(parser)
-    agents = f"(default: {AGENTS}, of OGBench oracle too; in mazes {MAZE_AGENTS})"
+    agents = f"(default: {AGENTS}, of OGBench graph and oracle too; in mazes {MAZE_AGENTS})"
     parser.add_argument("--agents", help=f"comma-separated, of {', '.join(CONTENDERS)} {agents}")
     default = None if env is None else _choose_episodes(env)
     episodes = f"episodes per agent and seed (default: {EPISODES}), of OGBench per task (default: {OGBENCH_EPISODES})"

@@ -36,6 +36,7 @@ from dfplan.commands.runs import DETERMINES, WindowSizes, check_output_is_free, 
 from dfplan.commands.settings import Changes, change_recipe, merge_changes, read_assignments, read_config_file
 from dfplan.config import DEMONSTRATIONS, PRECISIONS, Recipe
 from dfplan.data.recording import Recording
+from dfplan.data.recording_files import read_ogbench
 from dfplan.envs.datasets import load_dataset
 from dfplan.envs.layouts import Layout
 from dfplan.envs.ogbench_mazes import generate_ogbench
@@ -160,9 +161,7 @@ def _load_or_generate(dataset: str, seed: int) -> Recording:
     name = find_ogbench(dataset)
     if name is None:
         return Recording.load(dataset)
-    columns = generate_ogbench(name, seed, progress=True)
-    columns["timeouts"] = columns.pop("terminals")  # the ends of episodes that were cut off
-    return Recording.from_rows(columns, dataset)
+    return Recording.from_rows(read_ogbench(generate_ogbench(name, seed, progress=True)), dataset)
 
 
 def _load_maze(recipe: Recipe, progress: bool) -> Recording:

@@ -37,6 +37,8 @@ OFF_RECORDING_WEIGHT = 5.0  # per step of distance from the nearest landmark, be
 JUMP_WEIGHT = 20.0  # per step by which a move is longer than ``LONGEST_MOVE``
 LONGEST_MOVE = 1.5  # steps at full speed; about the length of a diagonal move
 REMEMBERED_SEARCHES = 8
+NEARBY = 2 * CELL  # steps; throws from landmarks within this distance are assumed to lead to the same places
+LOST = 20.0  # cost of a landmark that may be thrown to and has no path to the goal, in highest costs of the others
 FAR_AWAY = 1e30  # steps; replaces infinite coordinates
 ROUNDING_ERROR = 1e-5  # of the sum of a landmark's chances, which are stored as float32
 ACCURACY, MOST_SWEEPS = 1e-3, 100_000  # value iteration ends when costs change by fewer steps, or after so many sweeps
@@ -82,14 +84,16 @@ class CostToGo:
         landmarks = np.stack([np.bincount(cell, channel) / visits for channel in positions.T], axis=1)
         left = steered & (cell[1:] != cell[:-1])
         pairs = np.stack([cell[:-1], cell[1:]], axis=1)
-        is_thrown = np.linalg.norm(moves / stride, axis=1) > CELL
+        is_thrown = find_throws(positions, is_last)
         chosen, times = np.unique(pairs[left & ~is_thrown], axis=0, return_counts=True)
         is_edge = times >= FEWEST_MOVES
         if len(positions) < ROWS_PER_LANDMARK * len(landmarks):
             is_edge |= _find_only_ways(chosen[is_edge], chosen, len(landmarks))
-        chosen, times = chosen[is_edge], times[is_edge]
         thrown, times_thrown = np.unique(pairs[left & is_thrown], axis=0, return_counts=True)
-        edges, chances = np.concatenate([chosen, thrown]), _compute_chances(chosen, times, thrown, times_thrown)
+        if len(thrown):
+            is_edge |= _find_reversed(chosen[is_edge], chosen)
+        chosen, times = chosen[is_edge], times[is_edge]
+        edges, chances = _compute_chances(chosen, times, thrown, times_thrown, landmarks / stride)
         return cls(
             torch.tensor(landmarks, dtype=torch.float32),
             torch.tensor(stride, dtype=torch.float32),
@@ -124,7 +128,8 @@ class CostToGo:
         """Return the costs to all goals, which are found in one search.
 
         A goal may lie anywhere: straight lines connect it to the nearest landmarks. A landmark without a recorded path
-        to the goal gets the highest cost of the other landmarks, computed as if every throw could be chosen.
+        to the goal gets the highest cost of the other landmarks, and ``LOST`` times as much in a random world, where a
+        plan should not risk being thrown there. The highest cost is computed as if every throw could be chosen.
         """
         different, which = torch.unique(goals.cpu(), dim=0, return_inverse=True)
         key = different.numpy().tobytes()
@@ -180,7 +185,8 @@ class CostToGo:
         luckiest = self._find_luckiest_costs(direct)
         costs = _replace_infinite(luckiest)
         if (self.chances > 0).any():
-            costs = self._find_expected_costs(costs, np.isinf(luckiest), direct)
+            is_lost = np.isinf(luckiest)
+            costs = self._find_expected_costs(np.where(is_lost, LOST * costs, costs), is_lost, direct)
         return torch.tensor(costs, dtype=torch.float32), torch.tensor(np.isinf(luckiest))
 
     @cached_property
@@ -209,6 +215,28 @@ class CostToGo:
         finite = positions.detach().cpu().double().nan_to_num(0.0, FAR_AWAY, -FAR_AWAY)
         distances, nearest = self._tree.query(finite.numpy(), ranks)
         return torch.as_tensor(distances).to(positions), torch.as_tensor(nearest).to(positions.device)
+
+    @cached_property
+    def total_chances(self) -> Float[np.ndarray, " landmark"]:
+        """The chance that a departure from each landmark is thrown."""
+        return np.bincount(self.edges[:, 0].numpy(), self.chances.double().numpy(), len(self.landmarks))
+
+    @cached_property
+    def neighbours(self) -> tuple[Int[np.ndarray, "landmark neighbour"], Float[np.ndarray, "landmark neighbour"]]:
+        """The landmarks to which each landmark has an edge that can be chosen, and the lengths of these edges in steps.
+
+        All landmarks have equally many; those that are missing are landmark 0 at an infinite distance.
+        """
+        is_chosen = self.chances.numpy() == 0
+        (start, stop), lengths = self.edges.numpy()[is_chosen].T, self._measure_edges()[is_chosen]
+        order = np.argsort(start, kind="stable")
+        start, stop, lengths = start[order], stop[order], lengths[order]
+        number = np.bincount(start, minlength=len(self.landmarks))
+        rank = np.arange(len(start)) - np.repeat(number.cumsum() - number, number)
+        shape = len(self.landmarks), max(1, int(number.max()))
+        neighbours, distances = np.zeros(shape, dtype=np.int64), np.full(shape, np.inf)
+        neighbours[start, rank], distances[start, rank] = stop, lengths
+        return neighbours, distances
 
     @cached_property
     def _tree(self) -> cKDTree:
@@ -283,9 +311,17 @@ class CostToGo:
         # NumPy adds at a tuple of indices too, which its annotations leave out.
         np.minimum.at(best, (slice(None), start[~by_chance]), through[:, ~by_chance])  # type: ignore[arg-type]
         np.add.at(unlucky, (slice(None), start[by_chance]), chances[by_chance] * through[:, by_chance])  # type: ignore[arg-type]
-        choice = 1 - np.bincount(start, chances, costs.shape[1])  # chance that a departure is not thrown, (landmark,)
+        choice = 1 - self.total_chances  # chance that a departure is not thrown, (landmark,)
         choice = np.where(choice > ROUNDING_ERROR, choice, 0.0)
         return unlucky + choice * np.where(np.isinf(best), farthest, best)
+
+
+def find_throws(
+    positions: Float[np.ndarray, "row goal"], is_last: Bool[np.ndarray, " row"]
+) -> Bool[np.ndarray, " move"]:
+    """Return which moves from one row to the next are throws: longer than a cell, and within an episode."""
+    moves, steered = np.diff(positions.astype(np.float64), axis=0), ~is_last[:-1]
+    return steered & (np.linalg.norm(moves / _measure_stride(moves[steered]), axis=1) > CELL)
 
 
 def _measure_stride(moves: Float[np.ndarray, "row goal"]) -> Float[np.ndarray, " goal"]:
@@ -317,16 +353,43 @@ def _find_only_ways(
     return part[moves[:, 0]] != part[moves[:, 1]]
 
 
-def _compute_chances(chosen, times, thrown, times_thrown) -> Float[np.ndarray, " edge"]:
-    """Return the chance of being thrown along each edge: chosen edges first, then thrown ones.
+def _find_reversed(edges: Int[np.ndarray, "edge 2"], moves: Int[np.ndarray, "move 2"]) -> Bool[np.ndarray, " move"]:
+    """Return which moves lead along an edge in the opposite direction: walls have two sides.
+
+    Where agents are thrown, they are rarely seen to leave.
+    """
+    known = set(map(tuple, edges.tolist()))
+    return np.array([(stop, start) in known for start, stop in moves.tolist()], dtype=bool)
+
+
+def _compute_chances(
+    chosen: Int[np.ndarray, "edge 2"],
+    times: Int[np.ndarray, " edge"],
+    thrown: Int[np.ndarray, "throw 2"],
+    times_thrown: Int[np.ndarray, " throw"],
+    places: Float[np.ndarray, "landmark goal"],
+) -> tuple[Int[np.ndarray, "all 2"], Float[np.ndarray, " all"]]:
+    """Return all edges, those that are chosen first, and the chance of being thrown along each of them.
+
+    How often a departure is thrown is counted at each landmark. Where to is counted at all landmarks within
+    ``NEARBY`` together, because few throws were recorded at each one, and lucky ones would attract plans.
 
     Args:
         chosen, thrown: start and end landmark of each edge.
         times, times_thrown: how often each edge was taken.
+        places: the landmarks in steps.
     """
-    tails = np.concatenate([chosen, thrown])[:, 0]
-    departures = np.bincount(tails, np.concatenate([times, times_thrown]))
-    return np.concatenate([np.zeros(len(chosen)), times_thrown / departures[thrown[:, 0]]])
+    number = len(places)
+    of_throws = np.bincount(thrown[:, 0], times_thrown, number)
+    departures = np.bincount(chosen[:, 0], times, number) + of_throws
+    edges, chances = [chosen], [np.zeros(len(chosen))]
+    for start in np.flatnonzero(of_throws):
+        is_near = np.linalg.norm(places[thrown[:, 0]] - places[start], axis=1) <= NEARBY
+        landings = np.bincount(thrown[is_near, 1], times_thrown[is_near], number)
+        stop = np.flatnonzero(landings)
+        edges.append(np.stack([np.full_like(stop, start), stop], axis=1))
+        chances.append(of_throws[start] / departures[start] * landings[stop] / landings.sum())
+    return np.concatenate(edges), np.concatenate(chances)
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,6 +438,42 @@ class CostField:
         straight = torch.where(straight.detach() < 2 * CELL, straight, torch.inf)
         ways = torch.cat([by_landmark, straight[..., None]], dim=-1)
         return -TEMPERATURE * torch.logsumexp(-ways / TEMPERATURE, dim=-1)
+
+    def find_subgoals(self, positions: Float[Tensor, "batch goal"], steps: int) -> Float[Tensor, "batch goal"]:
+        """Return the places at least so many steps ahead on the cheapest recorded ways to the goals.
+
+        They are landmarks. A way ends sooner at a landmark from which every departure is thrown. Where it reaches the
+        goal, or there is no way, the place is the goal itself.
+
+        Args:
+            positions: where the ways begin, environment units.
+            steps: at full speed.
+        """
+        graph, rows = self.graph, np.arange(len(positions))
+        costs = self.costs.cpu().double().numpy()
+        distances, nearest = (part.cpu().numpy() for part in graph.find_nearest(positions / self.stride, NEIGHBOURS))
+        is_near = distances <= distances[:, :1] + REACH
+        first = np.where(is_near, distances + np.take_along_axis(costs, nearest, axis=1), np.inf).argmin(axis=1)
+        here, gone = nearest[rows, first], distances[rows, first]
+        to_goal, last = graph.find_nearest(self.goals / self.stride, GOAL_LANDMARKS)
+        direct = np.full(costs.shape, np.inf)
+        np.put_along_axis(direct, last.cpu().numpy(), to_goal.cpu().double().numpy(), axis=1)
+        neighbours, lengths = graph.neighbours
+        is_thrown = graph.total_chances > 1 - ROUNDING_ERROR
+        has_arrived = self.is_lost.cpu().numpy()[rows, here]
+        for _ in range(len(graph.landmarks)):
+            through = lengths[here] + costs[rows[:, None], neighbours[here]]  # (batch, neighbour)
+            best = through.argmin(axis=1)
+            has_arrived |= (
+                (gone < steps) & np.isfinite(direct[rows, here]) & (direct[rows, here] <= through[rows, best])
+            )
+            goes_on = (gone < steps) & ~has_arrived & np.isfinite(through[rows, best]) & ~is_thrown[here]
+            if not goes_on.any():
+                break
+            gone = np.where(goes_on, gone + lengths[here, best], gone)
+            here = np.where(goes_on, neighbours[here, best], here)
+        places = graph.landmarks[torch.as_tensor(here)].to(self.goals)
+        return torch.where(torch.as_tensor(has_arrived, device=self.goals.device)[:, None], self.goals, places)
 
     def measure_distance(self, positions: Float[Tensor, "batch step goal"]) -> Float[Tensor, "batch step"]:
         """Return the straight distance to the goal in steps, made smooth at the goal (``rounded_norm``)."""

@@ -3,8 +3,8 @@
 Source: pure pursuit (Coulter 1992), with progress along the path that never goes back. The re-execution of recorded
 paths (``dfplan.data.reexecution``) and the controllers of plans (``dfplan.agents.controllers``) both use it.
 
-The task says which channels of a state are positions and which are their velocities. Each channel of an action pushes
-along one position.
+The task says which channels of a state are positions, and which are their velocities or how far a step moves them. Each
+channel of an action pushes along one position.
 """
 
 import numpy as np
@@ -40,7 +40,12 @@ def advance(
 def push_towards(
     targets: Float[np.ndarray, "batch state"], states: Float[np.ndarray, "batch state"], task: Task
 ) -> Float[np.ndarray, "batch axis"]:
-    """Return the actions of a PD law that drives states to target states, within the bounds of the task."""
+    """Return the actions that drive states to target states, within the bounds of the task.
+
+    They are those of a PD law, or, where actions move positions directly, those that need one step or go at full speed.
+    """
     offset = targets - states
+    if task.step_length:
+        return task.clip(offset[..., index_channels(task.position)] / task.step_length * task.bounds[1])
     position, velocity = offset[..., index_channels(task.position)], offset[..., index_channels(task.velocity)]
     return task.clip(POSITION_GAIN * position + VELOCITY_GAIN * velocity)

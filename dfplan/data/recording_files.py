@@ -41,6 +41,11 @@ def read_file(name: str) -> Table | list[dict[str, Any]]:
     return _read_minari(name)
 
 
+def read_ogbench(table: Mapping[str, np.ndarray]) -> Table:
+    """Return D4RL's columns of OGBench's, whose ``terminals`` mark the last rows of episodes that were cut off."""
+    return {"timeouts" if key == "terminals" else key: column for key, column in table.items()}
+
+
 def write_hdf5(path: str | Path, table: Table) -> None:
     """Write columns to an HDF5 file, completely or not at all.
 
@@ -140,15 +145,13 @@ def _read_hdf5(path: Path) -> Table:
 
 
 def _read_npz(path: Path) -> Table:
-    """Return the columns of an npz file. OGBench's ``terminals`` mark the last rows of episodes that were cut off."""
+    """Return the columns of an npz file of D4RL or OGBench."""
     try:
         with np.load(path) as file:
             table = {key: file[key] for key in file}
     except Exception as error:  # NumPy raises many kinds of errors for damaged files
         raise InputError(f"{path} is neither an HDF5 nor an npz file, or it is damaged.") from error
-    if "terminals" in table and not {"rewards", "timeouts", *OTHER_NAMES} & set(table):
-        table["timeouts"] = table.pop("terminals")
-    return table
+    return table if {"rewards", "timeouts", *OTHER_NAMES} & set(table) else read_ogbench(table)
 
 
 def _read_minari(dataset: str | Path) -> list[dict[str, Any]]:

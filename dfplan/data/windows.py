@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from dfplan.config import ModelConfig, TrainingConfig
+from dfplan.data.cost_to_go import find_throws
 from dfplan.data.recording import Recording
 from dfplan.data.reexecution import re_execute
 from dfplan.data.segments import find_segment_ends, find_stream_ends
@@ -25,6 +26,7 @@ from dfplan.data.trajectories import Trajectories
 from dfplan.ground.errors import InputError
 from dfplan.task import index_channels
 
+WAY_UNITS = 1000  # in which ways are measured where windows do not end at their goals
 SHORT_WAY = 40  # most steps to the goal; a point mass can return from half a cell beside its goal in 40 steps
 
 
@@ -85,7 +87,8 @@ class WindowSampler:
         left = self.ends - np.arange(len(self.ends))
         goes_on = training.short_windows & recording.is_absorbing[self.ends]
         self.starts = np.flatnonzero(left >= np.where(goes_on, 1, fewest_steps))
-        self.left_up_to = np.cumsum(left[self.starts])  # cumulative sum of the steps left to the goal
+        is_walked = training.long_ways and not training.hold_goal  # and windows do not end at goals
+        self.ways_up_to = np.cumsum(self._measure_ways(self.starts) if is_walked else left[self.starts])
         self.near_starts = self.starts[left[self.starts] <= SHORT_WAY]
         if not len(self.starts):
             found, wanted = len(self.ends), fewest_steps + 1
@@ -126,13 +129,27 @@ class WindowSampler:
         return start
 
     def _draw_far_starts(self, batch_size: int, rng: np.random.Generator) -> Int[np.ndarray, " batch"]:
-        """Return first rows drawn in proportion to the steps left to their goals.
+        """Return first rows drawn in proportion to the way to their goals.
 
-        Most rows are near their goals. A model of uniformly drawn windows hardly moves unless it is shown a goal.
+        Most rows are near their goals, or demonstrators rest there. A model of uniformly drawn windows hardly moves
+        unless it is shown a goal.
         """
         return self.starts[
-            np.searchsorted(self.left_up_to, rng.integers(self.left_up_to[-1], size=batch_size), "right")
+            np.searchsorted(self.ways_up_to, rng.integers(self.ways_up_to[-1], size=batch_size), "right")
         ]
+
+    def _measure_ways(self, start: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
+        """Return how far the windows of these first rows go: the distance between their first and last goal channels.
+
+        Each channel is divided by its standard deviation. The unit is ``1 / WAY_UNITS`` of that, and the least is 1,
+        also for windows in which the agent is thrown: its own moves count.
+        """
+        positions = self.observations[:, index_channels(self.model.task.goal)]
+        end = np.minimum(self.ends[start], start + self.model.horizon)
+        moves = (positions[end] - positions[start]) / positions.std(axis=0).clip(np.finfo(np.float32).tiny)
+        ways = (WAY_UNITS * np.linalg.norm(moves, axis=1)).astype(np.int64)
+        throws = np.append(0, np.cumsum(find_throws(positions, self.ends == np.arange(len(self.ends)))))
+        return 1 + np.where(throws[start] == throws[end], ways, 0)
 
     def _cut_windows(self, start: Int[np.ndarray, " batch"], goal_row: Int[np.ndarray, " batch"]) -> Windows:
         """Return the windows that begin at the rows ``start`` and whose goals are the rows ``goal_row``."""
