@@ -94,10 +94,22 @@ def choose_recipe(env_id: str, task: Task, recording: Recording) -> Recipe:
         if recipe.env_id == env_id:
             training = replace(recipe.training, dataset=recording.source, rows=None)
             return replace(recipe, model=replace(recipe.model, task=task), training=training)
+    recipe = suit_recipe(env_id, task, recording.source)
+    model = recipe.model
+    frame_stack = min(model.frame_stack, max(1, recording.longest // FEWEST_TOKENS))
+    num_tokens = min(model.num_tokens, max(1, recording.longest // frame_stack))
+    return replace(recipe, model=replace(model, frame_stack=frame_stack, num_tokens=num_tokens))
+
+
+def suit_recipe(env_id: str, task: Task, dataset: str) -> Recipe:
+    """Return the recipe for a world that is no maze and whose episodes are long enough.
+
+    Args:
+        env_id: Gymnasium's id of the world, or another name.
+        task: what the world is.
+        dataset: name of the recording.
+    """
     model, training = (_WITH_GOAL, _GOAL_TRAINING) if task.goal else (_WITHOUT_GOAL, _RETURN_TRAINING)
     if task.goal and task.step_length:
         model, training = _WITH_SUBGOALS, _SUBGOAL_TRAINING
-    frame_stack = min(model.frame_stack, max(1, recording.longest // FEWEST_TOKENS))
-    num_tokens = min(model.num_tokens, max(1, recording.longest // frame_stack))
-    model = replace(model, task=task, frame_stack=frame_stack, num_tokens=num_tokens)
-    return Recipe(env_id, model, replace(training, dataset=recording.source))
+    return Recipe(env_id, replace(model, task=task), replace(training, dataset=dataset))

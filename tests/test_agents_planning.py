@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dfplan.agents.history import Belief, HistoryMemory, HistoryWindow
+from dfplan.agents.planner import DFPlanner
 from dfplan.agents.planner_config import PlannerConfig
 from dfplan.agents.planning import PlanRequest, _build_sequence, _choose_guidance, candidate_scales, make_plans
 from dfplan.data.trajectories import Trajectories
@@ -85,3 +86,12 @@ def test_the_plans_guide_sees_planned_tokens_only(tiny_model):
     wanted = replace(request(CLEAN, CLEAN), guide=watching)
     make_plans(tiny_model, PlannerConfig(guide=watching), wanted)
     assert set(seen) == {2 * tiny_model.config.frame_stack}
+
+
+def test_a_guide_of_scale_0_steers_no_plan(knowing_model):
+    sampled = []
+    for settings in ({"guide": "cost_to_go", "guidance_scale": 0.0}, {}):
+        agent = DFPlanner(knowing_model, PlannerConfig(**settings))
+        agent.reset(goal=[6.0, 6.0], seed=0)
+        sampled.append(agent.plan(np.array([1.0, 1.0, 0.0, 0.0])).observations)
+    np.testing.assert_array_equal(*sampled)

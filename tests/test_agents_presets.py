@@ -14,6 +14,7 @@ from dfplan.agents.presets import (
     OWN_ACTIONS_HORIZON,
     POLICY,
     PRESETS,
+    SUBGOAL,
     TEACHER_FORCING,
     config_for,
     suit_task,
@@ -148,3 +149,29 @@ def test_presets_have_another_form_in_tasks_without_a_goal():
         assert suit_task(general, without) is replaced and replaced["guide"] == "return"
     assert {id(preset) for preset in PRESETS.values() if preset} < {id(general) for general, _ in presets.WITHOUT_GOAL}
     assert suit_task(POLICY, without) is POLICY
+
+
+@pytest.fixture
+def walker(tiny_config, cost_to_go):
+    """A model of a world where actions move positions directly."""
+    task = Task(2, 2, goal=(0, 1), position=(0, 1), step_length=(0.25, 0.25))
+    return DiffusionForcing(replace(tiny_config, task=task), cost_to_go=cost_to_go)
+
+
+def test_where_actions_move_positions_plans_go_to_subgoals_and_are_chosen_by_the_cost_to_go(walker):
+    config = config_for(walker, "recorded")
+    assert config.guidance.goal_token and config.guidance.subgoal == SUBGOAL["subgoal"]
+    assert config.sampling.selection == "guide" and config.guidance.scales == [0.0]
+    assert config.execution.controller == "pursuit" and config.sampling.horizon == walker.config.horizon
+    policy = config_for(walker, "recorded", **POLICY)
+    assert policy.mode == "policy" and policy.guidance.subgoal == SUBGOAL["subgoal"]
+    for chosen in (GOAL_TOKEN, COST_TO_GO):
+        assert config_for(walker, "recorded", **chosen).guidance.subgoal is None
+    walker.cost_to_go = None
+    assert config_for(walker, "recorded").guidance.subgoal is None
+
+
+def test_presets_have_another_form_where_actions_move_positions(walker):
+    for general, replaced in presets.WITH_SUBGOALS:
+        assert suit_task(general, walker.config.task) is replaced and replaced["subgoal"] == SUBGOAL["subgoal"]
+    assert suit_task(MONTE_CARLO_GUIDANCE, walker.config.task) is MONTE_CARLO_GUIDANCE

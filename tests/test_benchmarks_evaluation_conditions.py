@@ -1,6 +1,6 @@
 import pytest
 
-from dfplan.benchmarks.evaluation.conditions import Conditions, draw_episode_seeds
+from dfplan.benchmarks.evaluation.conditions import Conditions, draw_episode_seeds, make_conditions
 
 UMAZE = "maze2d-umaze-v1"
 
@@ -34,3 +34,9 @@ def test_without_tasks_all_episodes_have_the_same_options():
         conditions = Conditions(UMAZE, episodes=3, goal=goal)
         assert conditions.parts == [(options, conditions.episode_seeds)]
         assert conditions.task_of_cases == [None] * 3
+
+
+def test_a_model_of_a_data_set_of_ogbench_is_evaluated_in_its_tasks():
+    conditions = make_conditions("ogbench:pointmaze-giant-v0", 20, 1000, "pointmaze-giant-stitch-v0")
+    assert conditions.tasks == (1, 2, 3, 4, 5) and conditions.episodes == 4 and conditions.goal is None
+    assert make_conditions(UMAZE, 20, 1000) == Conditions(UMAZE, 20, 1000, "fixed")

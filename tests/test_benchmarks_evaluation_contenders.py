@@ -45,6 +45,7 @@ def test_the_table_of_agents_has_all_agents():
         "teacher-forcing",
         "diffuser",
         "waypoint",
+        "graph",
         "oracle",
         "random",
     }

@@ -3,6 +3,7 @@ import re
 import shlex
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -14,6 +15,8 @@ from dfplan.benchmarks.evaluation.environments import find_env_id
 from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
 from dfplan.commands import train
 from dfplan.config import read_model_config
+from dfplan.data.recording import Recording
+from dfplan.envs.ogbench_names import find_ogbench
 from dfplan.ground.errors import InputError
 from dfplan.ground.files import LOCK_NAME, lock_folder
 from dfplan.ground.processes import Processes
@@ -249,8 +252,14 @@ def test_the_command_in_a_card_has_the_recipe_that_the_card_shows(card, tmp_path
     words = shlex.split(re.search(r"Trained by `dfplan-train (.*)`", text)[1])
     words[words.index("--output") + 1] = str(tmp_path)
     arguments = train._make_parser().parse_args(words)
-    arguments.env = find_env_id(arguments.env)
-    recipe = asdict(train._choose_recipe(arguments, None))
+    arguments.data, arguments.env = find_ogbench(arguments.env), find_env_id(arguments.env)
+    recording = None
+    if arguments.data:
+        pytest.importorskip("ogbench", reason="ogbench is not installed")
+        row = np.arange(201.0)
+        columns = {"observations": np.stack([row, row], axis=1), "actions": np.zeros((201, 2)), "timeouts": row == 200}
+        recording = Recording.from_rows(columns, str(arguments.data))
+    recipe = asdict(train._choose_recipe(arguments, recording))
     shown = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
     assert recipe["env_id"] == shown["env_id"]
     assert recipe["model"] == asdict(read_model_config(shown["model"]))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dfplan.benchmarks.evaluation.environments import find_maze
+from dfplan.envs.ogbench_names import TASKS, find_ogbench
 
 # Defaults and recipes were chosen on episodes of the seeds 0 to 99. Reported scores use seeds from this one on.
 FIRST_REPORTED_SEED = 1000
@@ -85,8 +86,14 @@ class Conditions:
         ]
 
 
-def make_conditions(env_id: str, episodes: int, seed: int) -> Conditions:
-    """Return the usual conditions of an environment: in D4RL's mazes with the maze's own goal."""
+def make_conditions(env_id: str, episodes: int, seed: int, dataset: str = "") -> Conditions:
+    """Return the usual conditions of an environment.
+
+    In D4RL's mazes they have the maze's own goal. A model of a data set of OGBench is evaluated in OGBench's tasks,
+    among which the episodes are divided.
+    """
+    if find_ogbench(dataset):
+        return Conditions(env_id, max(1, episodes // len(TASKS)), seed, goal=None, tasks=TASKS)
     return Conditions(env_id, episodes, seed, "fixed" if find_maze(env_id) else None)
 
 

@@ -21,13 +21,13 @@ class Quoted:
 
     method: str
     kind: str
-    success: dict[str, float]
+    success: dict[str, float | int]
     protocol: str = OWN
     seconds: str = "-"
 
 
 def _quote(
-    method: str, kind: str, success: tuple[float | None, ...], protocol: str = OWN, seconds: str = "-"
+    method: str, kind: str, success: tuple[float | int | None, ...], protocol: str = OWN, seconds: str = "-"
 ) -> Quoted:
     return Quoted(
         method, kind, {maze: value for maze, value in zip(MAZES, success) if value is not None}, protocol, seconds

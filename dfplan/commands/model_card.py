@@ -25,9 +25,10 @@ from dfplan.benchmarks.evaluation.machine import find_processor, find_versions
 from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
 from dfplan.benchmarks.reporting.report import INTERVALS, format_scores_table
 from dfplan.config import ModelConfig, Recipe
+from dfplan.envs.ogbench_names import find_ogbench
 from dfplan.ground.files import replace_file
 from dfplan.model.diffusion_forcing import DiffusionForcing
-from dfplan.recipes import BACKBONE_SETTINGS, RECIPES, RECORDED_RECIPES
+from dfplan.recipes import BACKBONE_SETTINGS, RECIPES, RECORDED_RECIPES, suit_recipe
 
 CARD_NAME = "README.md"
 # The settings of the training that have a command line option.
@@ -93,22 +94,24 @@ def choose_agents(recipe: Recipe) -> dict[str, dict]:
     """Return the names and settings of the agents with which models of a recipe are evaluated."""
     task = recipe.model.task
     if not task.rests:
-        return {"planner": {}, "planner-mcg": suit_task(MONTE_CARLO_GUIDANCE, task), "policy": POLICY}
+        guided = {} if task.step_length else {"planner-mcg": suit_task(MONTE_CARLO_GUIDANCE, task)}
+        return {"planner": {}} | guided | {"policy": POLICY}
     return EVALUATED.get(recipe.training.level_sampler, DEFAULT_EVALUATED)
 
 
 def format_training_command(recipe: Recipe, run: str) -> str:
     """Return the command that trains a model by the recipe of the run in the folder ``run``.
 
-    For a maze it consists of options if there are options for all settings; otherwise it reads ``recipe.json``.
+    For a maze, and for a data set of OGBench, it consists of options if all settings have options; otherwise it
+    reads ``recipe.json``.
     """
     by_file = ["dfplan-train", recipe.env_id, "--config", f"{run}/recipe.json", "--output", f"{run}-again"]
-    maze = find_maze(recipe.env_id)
-    if maze is None:
+    maze, data = find_maze(recipe.env_id), find_ogbench(recipe.training.dataset)
+    if maze is None and data is None:
         return shlex.join(by_file)
-    words = ["dfplan-train", f"maze2d-{maze}", "--output", run]
-    own = RECIPES[maze]
-    if recipe.training.demonstrations == "recorded":
+    words = ["dfplan-train", f"maze2d-{maze}" if data is None else str(data), "--output", run]
+    own = RECIPES[maze] if maze else suit_recipe(recipe.env_id, recipe.model.task, recipe.training.dataset)
+    if maze and recipe.training.demonstrations == "recorded":
         own = RECORDED_RECIPES[maze]
         words += ["--demonstrations", "recorded"]
     backbone = name_backbone(recipe.model)
@@ -138,7 +141,8 @@ def format_option(name: str) -> str:
 def describe_seeds(conditions: Conditions) -> str:
     """Return the episodes, their seed and the kind of goal in words."""
     goal = "" if conditions.goal is None else f", {conditions.goal} goal"
-    return f"{conditions.episodes} episodes, seed {conditions.seed}{goal}"
+    tasks = f" of each of {len(conditions.tasks)} tasks" if conditions.tasks else ""
+    return f"{conditions.episodes} episodes{tasks}, seed {conditions.seed}{goal}"
 
 
 def format_card(
@@ -147,7 +151,9 @@ def format_card(
     """Return the card in Markdown; ``evaluations`` and ``configs`` have one entry for each agent."""
     conditions = next(iter(evaluations.values())).conditions
     training = recipe.training
-    source = f"generated, seed {training.seed}" if training.dataset == "generate" else training.dataset
+    source = training.dataset
+    if source == "generate" or find_ogbench(source):
+        source = f"{source.removesuffix('generate')} generated, seed {training.seed}".strip()
     versions = ", ".join(f"{name} {number}" for name, number in find_versions().items())
     return f"""\
 # Diffusion Forcing on {conditions.env_id}

@@ -6,7 +6,7 @@ The checkpoint is written to ``dfplan/checkpoints``, which is installed. With ``
 
 from pathlib import Path
 
-from dfplan.benchmarks.evaluation.episodes import FIRST_REPORTED_SEED, Conditions
+from dfplan.benchmarks.evaluation.conditions import FIRST_REPORTED_SEED, make_conditions
 from dfplan.commands.model_card import write_card
 from dfplan.ground.command_line import CommandParser, exit_two_on_input_error, positive_integer
 from dfplan.ground.errors import InputError
@@ -46,7 +46,7 @@ def main() -> None:
     for file in (path, path.with_suffix(".md")):
         if file.exists() and not arguments.overwrite:
             raise InputError(f"{file} exists and is not replaced; add --overwrite, or choose another name.")
-    conditions = Conditions(recipe.env_id, arguments.episodes, FIRST_REPORTED_SEED)
+    conditions = make_conditions(recipe.env_id, arguments.episodes, FIRST_REPORTED_SEED, recipe.training.dataset)
     with replace_files(folder) as unfinished:
         file = unfinished / path.name
         save_checkpoint(file, model, info, arguments.half)

@@ -206,12 +206,12 @@ def _train(trainer: Trainer, arguments: Namespace) -> None:
     if episodes is None:
         episodes = EPISODES if maze is None else MAZE_EPISODES
     if episodes:
-        conditions = make_conditions(trainer.recipe.env_id, episodes, FIRST_REPORTED_SEED)
+        conditions = make_conditions(trainer.recipe.env_id, episodes, FIRST_REPORTED_SEED, trainer.config.dataset)
         try:
             write_card(folder / CARD_NAME, trainer.recipe, model, conditions, str(arguments.output))
         except InputError as error:
             raise InputError(f"the checkpoint {folder} is complete, but it has no card: {error}") from error
-    name = arguments.env if maze is None else f"maze2d-{maze}"
+    name = str(arguments.data or arguments.env) if maze is None else f"maze2d-{maze}"
     print(f"the checkpoint is {folder}; try dfplan-bench {name} --checkpoint {folder}")
 
 
@@ -261,7 +261,9 @@ class Reporter:
         settings = next(iter(choose_agents(self.trainer.recipe).values()))
         config = config_for(model, self.trainer.config.demonstrations, **settings)
         agent = DFPlanner(model, config)
-        conditions = make_conditions(self.trainer.recipe.env_id, PERIODIC_EPISODES, PERIODIC_SEED)
+        conditions = make_conditions(
+            self.trainer.recipe.env_id, PERIODIC_EPISODES, PERIODIC_SEED, self.trainer.config.dataset
+        )
         evaluation = evaluate(agent, conditions, f"evaluation at {step}")
         for name, values in (evaluation.scores | {"first_reach": count_steps_to_arrival(evaluation)}).items():
             if not np.isnan(values).all():  # scores that the world does not tell
