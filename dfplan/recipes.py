@@ -63,7 +63,7 @@ _GOAL_TRAINING = replace(_OWN_WORLD, steps=3_000, batch_size=64, goal_known=0.5)
 # Plans need not be long. Windows are drawn in proportion to how far they go, because demonstrators may rest for half of
 # the time.
 _WITH_SUBGOALS = replace(_WITH_GOAL, num_tokens=8, fine_frequencies=5)
-_SUBGOAL_TRAINING = replace(_GOAL_TRAINING, steps=4_000, goal_known=0.8, goal_on_the_way=0.7, long_ways=0.7)
+_SUBGOAL_TRAINING = replace(_GOAL_TRAINING, steps=8_000, goal_known=0.8, goal_on_the_way=0.7, long_ways=0.7)
 # Without a goal, plans are short: the value says what follows 8 steps. One step per token, whose frames are not
 # redundant, so that the signal-to-noise ratio needs no factor.
 _WITHOUT_GOAL = ModelConfig(frame_stack=1, num_tokens=8, width=64, depth=3, snr_scale=1.0, causal=True)
