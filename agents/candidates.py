@@ -41,11 +41,15 @@ def score_consistency(plan: Plan, goal: Goals, guide: Guide | None, model: Diffu
     """Return minus the mean distance between each planned position and the one that its planned velocity leads to.
 
     The task names the channels of positions and velocities. The agent is not told the seconds between two steps, so
-    they are fitted to the plan by least squares. Where actions move positions directly they stand for the velocities.
+    they are fitted to the plan by least squares. Where actions move positions directly, it is the planned action that
+    leads there.
     """
     task = model.config.task
     moved = _moves(plan, task)
-    velocity = plan.observations[..., index_channels(task.velocity)] if task.velocity else plan.actions
+    if task.step_length:
+        planned = plan.actions / task.bounds[1] * task.step_length
+        return -np.linalg.norm(moved - planned, axis=-1).mean(axis=1)
+    velocity = plan.observations[..., index_channels(task.velocity)]
     seconds = _sum(moved * velocity) / np.maximum(_sum(velocity * velocity), np.finfo(np.float32).tiny)
     return -np.linalg.norm(moved - seconds[:, None, None] * velocity, axis=-1).mean(axis=1)
 
@@ -96,7 +100,7 @@ class Selection:
         score: returns one score for each plan, higher is better.
         find_margin: returns by how much a later candidate must be better than the first one. Where all plans are
             equally good, the errors of predicted rewards and of the value would otherwise choose unusual actions.
-        needs_motion: whether the task must name positions and velocities.
+        needs_motion: whether the task must say how actions move positions (``Task.has_motion``).
         needs_goal: whether the task must have a goal.
     """
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from dfplan.agents.episode_states import EpisodeStates, Goals
 from dfplan.agents.execution import Episodes, Execution, Executions
 from dfplan.agents.history import Belief, History, HistoryMemory
-from dfplan.agents.named_guides import check_guides, count_passed, make_guide, warn_of_no_way
+from dfplan.agents.named_guides import BY_COST, check_guides, count_passed, list_guides, make_guide, warn_of_no_way
 from dfplan.agents.observations import check_array, check_share, unpack_observation
 from dfplan.agents.planner_config import SETTINGS, PlannerConfig
 from dfplan.agents.planning import PlanRequest, make_plans, to_tensor
@@ -222,8 +222,8 @@ class DFPlanner:
         setting = self.config.motion_setting
         if setting and not self.task.has_motion:
             raise InputError(
-                f"{setting} needs a task that names the positions and velocities in an observation, and this model's "
-                "names none; controller='diffused' executes the plan's own actions, whatever an observation is."
+                f"{setting} needs a task that names the positions in observations, and velocities or step_length, "
+                "and this model's does not; controller='diffused' executes the plan's own actions, whatever they are."
             )
         setting = self.config.goal_setting
         if setting and not self.task.goal:
@@ -308,13 +308,13 @@ class DFPlanner:
         # Copies are used from now on, so that ``_undo`` finds the old streams and memory unchanged.
         self._episodes = states = self._episodes.copy_streams()
         self._memory = copy(self._memory)
+        final, steps = states.goals, self.config.guidance.subgoal
+        # Values of a doubted observation are ignored, so its plans go to the goal itself.
+        goals = final if steps is None or belief.doubted else self._find_subgoals(observations, episodes, final, steps)
         episodes = np.repeat(episodes, sampling.candidates)
-        goals = final = None if states.goals is None else states.goals[episodes]
+        goals, final = (None if places is None else places[episodes] for places in (goals, final))
         passed = None if states.passed is None else states.passed[episodes]
         starts = None if belief.doubted else observations[episodes][:, index_channels(self.task.goal)]
-        steps = self.config.guidance.subgoal
-        if steps is not None:
-            goals = self._find_subgoals(observations[episodes], goals, steps)
         last_plan = None
         if sampling.warm_start is not None and self._executions.running:
             num_steps = num_tokens * self.model.config.frame_stack
@@ -331,8 +331,10 @@ class DFPlanner:
             keep_rows=keep_rows,
         )
 
-    def _find_subgoals(self, observations: Observations, goals: Goals, steps: int) -> Goals:
-        """Return the places so many steps ahead on the recorded ways, to which plans go instead of to the goals.
+    def _find_subgoals(self, observations: Observations, episodes: Episodes, goals: Goals, steps: int) -> Goals:
+        """Return the places so many steps ahead on the recorded ways, to which plans of some episodes go, of the batch.
+
+        All other episodes of the batch have their goals.
 
         Raises:
             InputError: if there is no goal, or the model does not hold a cost-to-go.
@@ -341,10 +343,14 @@ class DFPlanner:
         if goals is None or graph is None:
             lacking = "a goal: reset(goal=...)" if goals is None else "a checkpoint that holds a cost to go"
             raise InputError(f"subgoal={steps} needs {lacking}.")
-        field = graph.solve_for(torch.as_tensor(goals, dtype=torch.float32))
-        starts = torch.as_tensor(observations[:, index_channels(self.task.goal)], dtype=torch.float32)
-        warn_of_no_way(starts, [field])
-        return field.find_subgoals(starts, steps).double().numpy()
+        field = graph.solve_for(torch.as_tensor(goals[episodes], dtype=torch.float32))
+        positions = observations[episodes][:, index_channels(self.task.goal)]
+        starts = torch.as_tensor(positions, dtype=torch.float32)
+        if BY_COST not in list_guides(self.config.guidance.guide):  # which warns, too
+            warn_of_no_way(starts, [field])
+        places = goals.copy()
+        places[episodes] = field.find_subgoals(starts, steps).numpy()
+        return places
 
     def _observe(self, observation, belief: Belief) -> tuple[Observations, bool]:
         """Return checked observations with a batch axis, and whether that axis was added.

@@ -18,7 +18,7 @@ from dfplan.agents.named_guides import BY_COST, GUIDE_NAMES, find_way_points, li
 from dfplan.agents.observations import check_share
 from dfplan.ground.errors import InputError, choose, unknown_name
 from dfplan.model.noise import SOLVERS
-from dfplan.sampling.guides import WayPoint
+from dfplan.sampling.guides import KeepOut, WayPoint
 from dfplan.sampling.schedules import SCHEDULES
 
 MODES = ("planner", "policy")
@@ -104,6 +104,8 @@ class GuidanceSettings:
         _check_steps(self, ("subgoal",))
         if self.subgoal is not None and not self.goal_token:
             raise InputError(f"subgoal={self.subgoal} says where the goal token stands, so it needs goal_token=True.")
+        if self.subgoal is not None and any(isinstance(one, KeepOut | WayPoint) for one in list_guides(self.guide)):
+            raise InputError("sub-goals know of no discs and way points; leave out subgoal, or these guides.")
         if self.max_shift is not None and not self.max_shift > 0:
             raise InputError(f"max_shift must be above 0 standard deviations, or None, not {self.max_shift}.")
         _check_counts(self, ("num_futures", "future_steps"))

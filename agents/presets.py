@@ -48,8 +48,8 @@ RETURN_HORIZON = 4  # steps; the value says what follows them
 RETURN_MONTE_CARLO = RETURN | {"candidates": 1, "num_futures": 8}
 # A token tells the model its goal, without a guide: the defaults of ``PlannerConfig`` for the settings above.
 GOAL_TOKEN = {name: PlannerConfig().settings[name] for name in (*COST_TO_GO, "horizon")}
-# The goal token stands at a sub-goal, a place on the way to the goal that the recording knows. Plans are short, have no
-# guide, and are pursued at full speed in worlds where actions move positions directly.
+# The goal token stands at a sub-goal, a place on the way to the goal that the recording knows. Plans are short and no
+# guide steers them. They are pursued at full speed, in worlds where actions move positions directly.
 SUBGOAL = GOAL_TOKEN | {
     "subgoal": 20,
     "guide": "cost_to_go",  # which only chooses
@@ -87,7 +87,10 @@ RETURN_FAST = RETURN | {"candidates": 1, "sampling_steps": 3}
 RETURN_BEST = RETURN | {"candidates": 8, "sampling_steps": 10}
 WITHOUT_GOAL = ((MONTE_CARLO_GUIDANCE, RETURN_MONTE_CARLO), (FAST, RETURN_FAST), (BEST, RETURN_BEST))
 # The same where actions move positions directly.
-WITH_SUBGOALS = ((FAST, SUBGOAL | {"sampling_steps": 1}), (BEST, SUBGOAL | {"sampling_steps": 10}))
+WITH_SUBGOALS: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+    (FAST, {"sampling_steps": 1}),
+    (BEST, {"sampling_steps": 10}),
+)
 # Settings that replace the defaults, by the kind of training data. Plans that are as slow as recorded demonstrations
 # are followed better with other settings.
 BY_DEMONSTRATIONS: dict[str, dict[str, Any]] = {
@@ -99,11 +102,12 @@ BY_DEMONSTRATIONS: dict[str, dict[str, Any]] = {
 def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) -> PlannerConfig:
     """Return the settings that suit a model, changed by ``settings``.
 
-    A model of a task without a goal is guided by the λ-return. A model with a cost-to-go is guided along it if it was
-    trained on re-executed demonstrations, or if nothing rests at a goal in its task. ``settings`` may choose another
-    guide or a policy. Any other model is told its goal by a token: its guided plans would be as slow and as hesitant as
-    the recorded demonstrators. Where actions move positions directly, that token stands at a sub-goal (``SUBGOAL``).
-    With the guide ``cost_to_go``, settings that are not given are those of ``COST_TO_GO``.
+    A model of a task without a goal is guided by the λ-return. Where actions move positions directly, a model with a
+    cost-to-go is told sub-goals by the goal token (``SUBGOAL``). Any other model with a cost-to-go is guided along it
+    if it was trained on re-executed demonstrations, or if nothing rests at a goal in its task. All other models are
+    told their goal by a token: their guided plans would be as slow and as hesitant as the recorded demonstrators.
+    ``settings`` may choose another guide or a policy. With the guide ``cost_to_go``, settings that are not given are
+    those of ``COST_TO_GO``.
 
     Args:
         model: whose plans are to be followed.
@@ -117,7 +121,8 @@ def config_for(model: DiffusionForcing, demonstrations: str, **settings: Any) ->
     suited = dict(BY_DEMONSTRATIONS[demonstrations])
     if task.step_length:
         suited["pursuit_lookahead"] = SUBGOAL["pursuit_lookahead"]
-        if model.cost_to_go is not None and (mode == "policy" or "guide" not in settings):
+        is_told = settings.get("goal_token", True) and (mode == "policy" or "guide" not in settings)
+        if model.cost_to_go is not None and is_told:
             settings = _lead_by_subgoals(mode, model) | settings
     guides = list_guides(settings.get("guide", None if mode == "policy" else _choose_guide(model, demonstrations)))
     if BY_RETURN in guides:

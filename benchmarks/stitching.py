@@ -116,7 +116,7 @@ def study(settings: Settings, run: Run) -> Findings:
             details.append({"data set": str(name), "agent": method} | _make_row(evaluations))
         if str(name) == settings.compared:
             ways = _compare_ways(models, name, settings, run)
-            figures["stitched"] = _draw_stitched(models[0], name, run)
+            figures["stitched"] = _draw_stitched(models[0], load_recording(name, settings.training_seeds[0]), name, run)
     tables = {f"Success in %, {kind}": _make_table(kind, details) for kind in KINDS}
     return Findings(
         tables | {"Each data set": details, f"Ways to plan beyond the recording, {settings.compared}": ways},
@@ -172,8 +172,8 @@ def _make_row(evaluations: list[Evaluation]) -> Row:
     row = {"episodes": sum(len(one.rewards) for one in evaluations), "success, %": _to_percent(estimates["success"])}
     row |= by_task | {"steps": estimates["length"]}
     if has_value(estimates, "plan_seconds"):
-        slowest = np.concatenate([one.plan_seconds for one in evaluations])
-        row["ms per plan"] = bootstrap(1000 * slowest, np.median)
+        seconds = np.concatenate([one.plan_seconds for one in evaluations])
+        row["ms per plan"] = bootstrap(1000 * seconds, np.median)
     return row
 
 
@@ -207,24 +207,23 @@ def _make_table(kind: str, details: list[Row]) -> list[Row]:
         }
         if own:
             times = [row["ms per plan"].value / 1000 for row in own.values() if "ms per plan" in row]
-            seconds = f"{min(times):.3f} to {max(times):.3f} (2 CPU cores)" if times else "-"
-            row: Row = {"method": method, "scores": "measured here", "protocol": OWN}
+            seconds = f"{min(times):.3f} to {max(times):.3f}" if times else "-"
+            row: Row = {"method": method, "source": "measured here", "protocol": OWN}
             row |= {maze: own[maze]["success, %"] if maze in own else "-" for maze in MAZES}
             rows.append(row | {"seconds per plan": seconds})
     for quoted in QUOTED:
         if quoted.kind == kind:
-            row = {"method": quoted.method, "scores": "quoted", "protocol": quoted.protocol}
+            row = {"method": quoted.method, "source": quoted.source, "protocol": quoted.protocol}
             row |= {maze: quoted.success.get(maze, "-") for maze in MAZES}
             rows.append(row | {"seconds per plan": quoted.seconds})
     return rows
 
 
-def _draw_stitched(model: DiffusionForcing, name: OGBenchName, run: Run) -> Figure:
+def _draw_stitched(model: DiffusionForcing, recording: Recording, name: OGBenchName, run: Run) -> Figure:
     """Return the picture of recorded pieces beside an executed way and the plans along it."""
     figure = Figure(figsize=(13, 5), layout="constrained", dpi=110)
     left, right = figure.subplots(1, 2)
     maze = OGBenchMaze(name.maze)
-    recording = load_recording(name, 0)
     stops = np.flatnonzero(recording.is_last)[:SHOWN_PIECES]
     for start, stop in zip(np.append(0, stops[:-1] + 1), stops, strict=True):
         left.plot(*recording.observations[start : stop + 1].T, linewidth=1, alpha=0.7)

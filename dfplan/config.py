@@ -116,7 +116,9 @@ class TrainingConfig:
     next_token_weight: float = 1.0  # factor on the loss of the first planned token; it falls to 1 within a few tokens
     goal_known: float = 0.8  # share of windows with a clean goal token; in the others it is masked
     goal_on_the_way: float = 0.5  # share of windows whose goal is a state on the way, not the end of the segment
-    long_ways: float = 0.0  # share of windows whose first row is drawn in proportion to its steps to the goal
+    # Share of windows whose first row is drawn in proportion to its steps to the goal, or with hold_goal=False to the
+    # distance between the first and the last goal channels of the window.
+    long_ways: float = 0.0
     short_ways: float = 0.0  # share of windows that begin at most dfplan.data.windows.SHORT_WAY steps before their goal
     short_windows: bool = False  # whether windows may reach beyond the end of an episode, see dfplan.data.windows
     hold_goal: bool = True  # True: a window stands still after its goal. False: it follows the recording past the goal

@@ -160,6 +160,10 @@ class Task:
                 )
             if not all(0 < length < math.inf for length in self.step_length):
                 raise InputError(f"lengths of steps must be above 0 and finite, not {self.step_length}.")
+            if self.step_length and not (self.bounds[1] > 0).all():
+                raise InputError(
+                    f"step_length is that of the highest action, which must be above 0, not {self.bounds[1].tolist()}."
+                )
             if set(self.position) & set(self.velocity):
                 raise InputError(f"position {self.position} and velocity {self.velocity} share a channel.")
 
@@ -180,10 +184,18 @@ FACTS = tuple(field.name for field in fields(Task))
 def round_inwards(
     low: Float[np.ndarray, " action"], high: Float[np.ndarray, " action"]
 ) -> tuple[Float[np.ndarray, " action"], Float[np.ndarray, " action"]]:
-    """Return the numbers of float32 nearest to two bounds and within them, so that rounded actions stay within."""
+    """Return the numbers of float32 nearest to two bounds and within them, so that rounded actions stay within.
+
+    Raises:
+        InputError: if there is no such number.
+    """
     lowest, highest = low.astype(np.float32), high.astype(np.float32)
     lowest = np.where(lowest < low, np.nextafter(lowest, np.float32(np.inf)), lowest)
     highest = np.where(highest > high, np.nextafter(highest, np.float32(-np.inf)), highest)
+    if (lowest > highest).any():
+        raise InputError(
+            f"actions are float32, and no number of float32 lies between {low.tolist()} and {high.tolist()}."
+        )
     return lowest.astype(np.float64), highest.astype(np.float64)
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from dfplan.data.cost_to_go import JUMP_WEIGHT, LONGEST_MOVE, OFF_RECORDING_WEIG
 from dfplan.data.trajectories import Trajectories
 from dfplan.data.value import Value
 from dfplan.ground.errors import InputError
+from dfplan.task import Task
 
 SECONDS = 0.05  # between two steps
 
@@ -165,3 +168,13 @@ def test_a_plan_that_leaves_the_recording_or_jumps_is_charged_if_the_model_has_a
 def test_to_choose_by_the_guide_there_must_be_one():
     with pytest.raises(InputError, match="the selection 'guide' needs a guide"):
         PlannerConfig(candidates=2, selection="guide")
+
+
+def test_where_actions_move_positions_a_plan_is_consistent_with_its_actions(tiny_model):
+    task = Task(4, 2, (-2.0, -2.0), (2.0, 2.0), position=(0, 1), step_length=(0.2, 0.8))
+    tiny_model.config = replace(tiny_model.config, task=task)
+    actions = np.array([[[1.0, 1.0], [2.0, -1.0]]])
+    positions = np.cumsum(actions / 2 * [0.2, 0.8], axis=1)
+    plan = replace(plan_of(np.concatenate([np.zeros((1, 1, 2)), positions], axis=1)), actions=actions)
+    assert score_consistency(plan, None, None, tiny_model) == pytest.approx([0.0])
+    assert score_consistency(replace(plan, actions=-actions), None, None, tiny_model)[0] < -0.5

@@ -18,7 +18,7 @@ from dfplan.agents.presets import (
 from dfplan.config import ModelConfig
 from dfplan.ground.errors import InputError
 from dfplan.model.diffusion_forcing import DiffusionForcing
-from dfplan.sampling.guides import WayPoint, goal_distance
+from dfplan.sampling.guides import KeepOut, WayPoint, goal_distance
 from dfplan.task import Task
 from dfplan.training.checkpoint import save_checkpoint
 
@@ -387,7 +387,7 @@ def test_a_new_goal_or_mode_has_no_last_plan_to_start_from(tiny_model):
 )
 def test_settings_that_read_motion_are_refused_for_observations_that_are_no_position_and_velocity(settings):
     model = DiffusionForcing(ModelConfig(Task(3, 1, goal=(0,)), width=16, depth=1, num_heads=2))
-    with pytest.raises(InputError, match="needs a task that names the positions and velocities"):
+    with pytest.raises(InputError, match="needs a task that names the positions in observations"):
         DFPlanner(model, PlannerConfig(**settings))
     DFPlanner(model, PlannerConfig(controller="diffused"))
     DFPlanner(model, PlannerConfig(candidates=2))
@@ -541,3 +541,18 @@ def test_a_subgoal_needs_a_goal_a_cost_to_go_and_the_goal_token(knowing_model, t
     agent.reset(goal=[1.0, 1.0], seed=0)
     with pytest.raises(InputError, match="subgoal=10 needs a checkpoint that holds a cost to go"):
         agent.act(np.zeros(4))
+
+
+def test_a_doubted_observation_places_no_subgoal(knowing_model):
+    plans = []
+    for settings in ({"subgoal": 10}, {}):
+        agent = DFPlanner(knowing_model, PlannerConfig(**settings))
+        agent.reset(goal=[7.0, 7.0], seed=0)
+        plans.append(agent.plan(np.array([1.0, 1.0, 0.0, 0.0]), observation_level=1.0).observations)
+    np.testing.assert_array_equal(*plans)
+
+
+def test_subgoals_know_of_no_discs_and_way_points():
+    for guide in (KeepOut((4.0, 4.0), 1.0), WayPoint((4.0, 4.0))):
+        with pytest.raises(InputError, match="sub-goals know of no discs and way points"):
+            PlannerConfig(subgoal=10, guide=("cost_to_go", guide))

@@ -173,5 +173,8 @@ def test_where_actions_move_positions_plans_go_to_subgoals_and_are_chosen_by_the
 
 def test_presets_have_another_form_where_actions_move_positions(walker):
     for general, replaced in presets.WITH_SUBGOALS:
-        assert suit_task(general, walker.config.task) is replaced and replaced["subgoal"] == SUBGOAL["subgoal"]
+        assert suit_task(general, walker.config.task) is replaced
+        config = config_for(walker, "recorded", **replaced)  # the model's plans are shorter than those of SUBGOAL
+        assert config.guidance.subgoal == SUBGOAL["subgoal"] and config.sampling.horizon == walker.config.horizon
+    assert config_for(walker, "recorded", goal_token=False).guidance.subgoal is None
     assert suit_task(MONTE_CARLO_GUIDANCE, walker.config.task) is MONTE_CARLO_GUIDANCE

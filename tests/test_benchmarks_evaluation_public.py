@@ -111,3 +111,9 @@ def test_an_agent_of_another_world_is_reported():
     agent.info = {"env_id": "MountainCarContinuous-v0"}
     with pytest.warns(UserWarning, match="was trained on MountainCarContinuous-v0, not on Pendulum-v1"):
         evaluate(agent, "Pendulum-v1", episodes=1, max_steps=2)
+
+
+def test_an_agent_may_have_an_info_of_any_kind():
+    agent = RandomAgent(Task(3, 1, (-2.0,), (2.0,)))
+    agent.info = None
+    assert evaluate(agent, "Pendulum-v1", episodes=1, max_steps=2).scores["length"].tolist() == [2]

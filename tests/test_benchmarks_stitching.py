@@ -28,9 +28,9 @@ def test_it_compares_ways_to_plan_and_prints_tables_as_papers_do(tmp_path, monke
     compared = findings.tables[f"Ways to plan beyond the recording, {MEDIUM}"]
     assert [row["way"] for row in compared] == [*ways, "no network, graph, 10 steps"]
     stitch = findings.tables["Success in %, stitch"]
-    assert [row["method"] for row in stitch if row["scores"] == "measured here"][-1] == "oracle (knows the maze)"
+    assert [row["method"] for row in stitch if row["source"] == "measured here"][-1] == "oracle (knows the maze)"
     assert isinstance(stitch[0]["medium"], Estimate) and stitch[0]["giant"] == "-"
-    assert all(row["scores"] == "quoted" for row in findings.tables["Success in %, navigate"])
+    assert all(row["source"] != "measured here" for row in findings.tables["Success in %, navigate"])
     for rows in findings.tables.values():
         assert format_markdown_table(rows).count("\n") == len(rows) + 1
     assert isinstance(findings.figures["stitched"], Figure)

@@ -59,6 +59,18 @@ def test_each_agent_on_each_maze_has_a_row_of_its_speed_that_says_of_how_many_ep
     assert rows[3] == "| medium | fast | 160.0 [155.0, 165.0] | 8 | 5.68 | 9.00 | 0.05 | 100, 1606 |"
 
 
+def test_each_agent_on_each_data_set_of_ogbench_has_a_row_with_its_tasks(tmp_path):
+    share = {"mean": 0.9, "ci95": [0.8, 0.95]}
+    success = share | {"by_task": {str(task): {"mean": task / 10} for task in range(1, 6)}}
+    values = {"success": success, "length": {"mean": 300, "ci95": [290, 310]}, "plan_seconds": {"p50": 0.02}}
+    (tmp_path / "pointmaze-giant-stitch-v0").mkdir()
+    contents = {"episodes": 50, "seeds": 1, "agents": {"planner": values}}
+    (tmp_path / "pointmaze-giant-stitch-v0" / "results.json").write_text(json.dumps(contents))
+    rows = readme_tables.format_ogbench_table(tmp_path).splitlines()
+    assert len(rows) == 3 and "| planner | 250 | 0.90 [0.80, 0.95] | 0.10 | 0.20 |" in rows[2]
+    assert rows[2].endswith("| 0.50 | 300 [290, 310] | 20.0 |")
+
+
 def test_only_the_text_between_the_marks_is_replaced():
     before = "top\n<!-- results -->\nold\n<!-- /results -->\nbottom\n"
     after = "top\n<!-- results -->\nnew\n<!-- /results -->\nbottom\n"

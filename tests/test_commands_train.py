@@ -11,9 +11,10 @@ from torchrun import torchrun
 
 from dfplan.agents import DFPlanner
 from dfplan.benchmarks.evaluation import episodes
-from dfplan.benchmarks.evaluation.environments import find_env_id
+from dfplan.benchmarks.evaluation.environments import find_env_id, read_task_by_id
 from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
 from dfplan.commands import train
+from dfplan.commands.model_card import format_training_command
 from dfplan.config import read_model_config
 from dfplan.data.recording import Recording
 from dfplan.envs.ogbench_names import find_ogbench
@@ -21,7 +22,7 @@ from dfplan.ground.errors import InputError
 from dfplan.ground.files import LOCK_NAME, lock_folder
 from dfplan.ground.processes import Processes
 from dfplan.model.diffusion_forcing import DiffusionForcing
-from dfplan.recipes import BACKBONE_SETTINGS, RECIPES
+from dfplan.recipes import BACKBONE_SETTINGS, RECIPES, suit_recipe
 from dfplan.training.checkpoint import OF_STUDIES, SHIPPED, load_checkpoint
 from dfplan.training.trainer import Trainer
 
@@ -265,3 +266,12 @@ def test_the_command_in_a_card_has_the_recipe_that_the_card_shows(card, tmp_path
     assert recipe["model"] == asdict(read_model_config(shown["model"]))
     # A card may be older than a setting.
     assert {name: recipe["training"][name] for name in shown["training"]} == shown["training"]
+
+
+def test_the_command_of_a_model_of_ogbench_names_the_data_unless_its_task_was_changed():
+    pytest.importorskip("ogbench", reason="ogbench is not installed")
+    data = find_ogbench("pointmaze-giant-stitch-v0")
+    recipe = suit_recipe(data.env_id, read_task_by_id(data.env_id, **data.facts), str(data))
+    assert format_training_command(recipe, "runs/x") == "dfplan-train pointmaze-giant-stitch-v0 --output runs/x"
+    other = replace(recipe, model=replace(recipe.model, task=replace(recipe.model.task, max_episode_steps=300)))
+    assert "--config runs/x/recipe.json" in format_training_command(other, "runs/x")

@@ -547,3 +547,19 @@ def test_a_way_that_was_taken_once_is_an_edge_if_it_was_taken_back_and_the_world
 def test_a_way_to_a_place_of_throws_ends_there():
     known = chain(6, [(0, 1), (1, 2), (2, 5), (3, 4), (4, 5)], [0, 0, 1.0, 0, 0])
     assert known.solve_for(at(25.0)).find_subgoals(torch.tensor([[0.0]]), steps=100).tolist() == [[10.0]]
+
+
+def test_a_way_does_not_begin_at_a_landmark_without_a_way():
+    hops = [(hop + 1, hop) for hop in range(5)]
+    landmarks = torch.tensor([*([5.0 * hop, 0.0] for hop in range(6)), [27.0, 4.0]])  # nothing leads from the last one
+    known = CostToGo(landmarks, torch.ones(2), torch.tensor(hops, dtype=torch.int32), torch.zeros(5))
+    field = known.solve_for(torch.zeros(1, 2))
+    assert field.is_lost[0].tolist() == [False] * 6 + [True]
+    assert field.find_subgoals(torch.tensor([[27.0, 3.0]]), steps=10).tolist() == [[15.0, 0.0]]
+
+
+def test_an_agent_with_near_subgoals_arrives():
+    field, place = corridor(1, -1).solve_for(torch.tensor([[22.6]])), torch.tensor([[3.0]])
+    for _ in range(40):
+        place = place + (field.find_subgoals(place, steps=1) - place).clamp(-1, 1)
+    assert place.item() == pytest.approx(22.6, abs=1e-4)

@@ -228,3 +228,16 @@ def test_windows_that_do_not_end_at_goals_are_drawn_in_proportion_to_how_far_the
     counts = torch.bincount(drawn.starts[:, 0].long(), minlength=13).double()
     expected = torch.tensor([4.0] * 9 + [3.0, 2.0, 1.0, 0.0]).double()  # the way from each place; rest goes nowhere
     torch.testing.assert_close(counts / counts.sum(), expected / expected.sum(), rtol=0, atol=0.015)
+
+
+def test_a_horizon_that_only_rounding_makes_too_long_is_learned_as_far_as_it_is_known(tiny_config):
+    recording = record(range(8), np.arange(8) == 7)  # 7 steps, in windows of 8
+    settings = TrainingConfig(hold_goal=False, short_windows=True, long_ways=0.5)
+    assert len(WindowSampler(recording, tiny_config, settings).starts) == 6
+
+
+def test_without_a_goal_that_moves_long_ways_are_those_of_many_steps(tiny_config):
+    without = replace(tiny_config, task=replace(MAZE, goal=(), rests=False), num_tokens=2)
+    settings = TrainingConfig(hold_goal=False, long_ways=1.0, goal_known=0.0)
+    sampler = WindowSampler(record(range(20), np.zeros(20)), without, settings)
+    assert sampler.ways_up_to[-1] == sum(range(4, 20))

@@ -1,4 +1,4 @@
-"""The snippets of the README's section on your own environment and data, run with tiny budgets."""
+"""The snippets of the README's sections on your own environment and data, and on OGBench, run with tiny budgets."""
 
 import re
 import shlex
@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from dfplan.benchmarks.evaluation import episodes
-from dfplan.commands import bench, runs, train
+from dfplan.commands import bench, generate_data, runs, train
 from dfplan.data import value
 from dfplan.data.recording import Recording
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("## Your own environment and data\n")[1].split("\n## ")[0]
-MAINS = {"dfplan-train": train.main, "dfplan-bench": bench.main}
+MAINS = {"dfplan-train": train.main, "dfplan-bench": bench.main, "dfplan-data": generate_data.main}
 NEEDED = {"ogbench": "ogbench", "gymnasium_robotics": "gymnasium_robotics", "minari": "minari"}
 MINARI_ID = "D4RL/pointmaze/medium-v2"
 
 
-def snippets(language):
-    return re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)
+def snippets(language, section="Your own environment and data"):
+    text = README.split(f"## {section}\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def record_pendulum():
@@ -71,12 +71,13 @@ def tiny(monkeypatch, folder):
 
 def run_command(line, monkeypatch):
     """Run a command with a budget that is as small as possible."""
+    line = line.split("#")[0]
     words = shlex.split(line)
     if words[0] == "dfplan-train":
         words += ["--evaluate-every", "0", "--device", "cpu"]
         words += [] if "--minutes" in words else ["--steps", "1"]
         words += [] if words[1].startswith("Pendulum") else ["--episodes", "0"]
-    else:
+    elif words[0] == "dfplan-bench":
         words = [*shlex.split(line.replace(" --episodes 20", "")), "--episodes", "1", "--max-steps", "5"]
     monkeypatch.setattr(sys, "argv", words)
     MAINS[words[0]]()
@@ -105,3 +106,13 @@ def test_the_python_of_the_readme_runs(folder, monkeypatch, capsys):
     exec(second, names)
     assert names["action"].shape == (1,) and np.isfinite(names["predicted"])
     assert "Pendulum-v1, 1 episode: return" in capsys.readouterr().out
+
+
+def test_the_commands_on_ogbench_run(monkeypatch, folder, capsys):
+    pytest.importorskip("ogbench", reason="ogbench is not installed")
+    install, *commands = snippets("bash", "OGBench's point mazes")[0].splitlines()
+    assert install.startswith("pip install")
+    for line in commands:
+        run_command(line, monkeypatch)
+    written = Recording.load(folder / "giant-stitch.npz")
+    assert written.num_episodes == 5000 and written.num_rows == 5000 * 201

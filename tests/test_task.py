@@ -78,3 +78,10 @@ def test_motion_is_known_by_velocities_or_by_the_length_of_a_step():
             Task(4, 2, **(known | wrong))
     with pytest.raises(InputError, match="lengths of steps must be above 0 and finite"):
         Task(2, 2, position=(0, 1), step_length=(0.2, -0.2))
+
+
+def test_the_highest_action_must_move_forwards_and_float32_must_have_an_action():
+    with pytest.raises(InputError, match="must be above 0, not"):
+        Task(2, 2, (-2.0, -2.0), (-1.0, -1.0), position=(0, 1), step_length=(0.2, 0.2))
+    with pytest.raises(InputError, match=r"no number of float32 lies between \[0.1\] and"):
+        Task(2, 1, (0.1,), (0.1 + 1e-12,)).clip(np.zeros(1))

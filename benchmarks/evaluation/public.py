@@ -1,6 +1,7 @@
 """The function by which users evaluate any agent in any environment: ``dfplan.evaluate``."""
 
 import warnings
+from collections.abc import Mapping
 from numbers import Integral
 
 from dfplan.benchmarks.evaluation import episodes as loop
@@ -49,8 +50,9 @@ def evaluate(
             raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     env = find_env_id(env) if isinstance(env, str) else env
     world = find_world(env, max_steps, coordinates)
-    trained_on = getattr(agent, "info", {}).get("env_id")
-    difference = None if trained_on is None else describe_other_world(trained_on, world)
+    info = getattr(agent, "info", None)
+    trained_on = info.get("env_id") if isinstance(info, Mapping) else None
+    difference = describe_other_world(trained_on, world) if isinstance(trained_on, str) else None
     if difference:
         warnings.warn(f"the agent's model {difference}.", stacklevel=2)
     goal: GoalKind | None = "fixed" if isinstance(env, str) and find_maze(env) else None

@@ -19,7 +19,7 @@ from dfplan.agents.presets import (
     config_for,
     suit_task,
 )
-from dfplan.benchmarks.evaluation.environments import find_maze
+from dfplan.benchmarks.evaluation.environments import find_maze, read_task_by_id
 from dfplan.benchmarks.evaluation.episodes import Conditions, Evaluation, evaluate
 from dfplan.benchmarks.evaluation.machine import find_processor, find_versions
 from dfplan.benchmarks.reporting.provenance import describe_commit, digest_training_code
@@ -107,8 +107,13 @@ def format_training_command(recipe: Recipe, run: str) -> str:
     """
     by_file = ["dfplan-train", recipe.env_id, "--config", f"{run}/recipe.json", "--output", f"{run}-again"]
     maze, data = find_maze(recipe.env_id), find_ogbench(recipe.training.dataset)
-    if maze is None and data is None:
-        return shlex.join(by_file)
+    if maze is None:
+        is_own = data is not None and (recipe.env_id, recipe.model.task) == (
+            data.env_id,
+            read_task_by_id(data.env_id, **data.facts),
+        )
+        if not is_own:
+            return shlex.join(by_file)
     words = ["dfplan-train", f"maze2d-{maze}" if data is None else str(data), "--output", run]
     own = RECIPES[maze] if maze else suit_recipe(recipe.env_id, recipe.model.task, recipe.training.dataset)
     if maze and recipe.training.demonstrations == "recorded":

@@ -7,6 +7,7 @@ from dfplan.benchmarks.evaluation.kinematic_limit import compute_kinematic_limit
 from dfplan.benchmarks.reporting.published import MAZES
 from dfplan.benchmarks.reporting.report import BACKGROUND, describe_background
 from dfplan.envs.layouts import parse_maze_name
+from dfplan.envs.ogbench_names import DATA_SETS, TASKS
 from dfplan.ground.command_line import exit_two_on_input_error
 from dfplan.ground.errors import InputError
 from dfplan.ground.files import replace_file
@@ -28,7 +29,12 @@ def main() -> None:
 
 def replace_tables(readme: str, results: Path) -> str:
     """Return the text of the README with new tables from the folder ``results``."""
-    for name, table in (("results", format_results_table(results)), ("speed", format_speed_table(results / "speed"))):
+    tables = {
+        "results": format_results_table(results),
+        "ogbench": format_ogbench_table(results),
+        "speed": format_speed_table(results / "speed"),
+    }
+    for name, table in tables.items():
         readme = replace_table(readme, name, table)
     return readme
 
@@ -57,6 +63,31 @@ def format_results_table(results: Path) -> str:
             behind = " | ".join(describe_background(values["config"]).values())
             share = f"{values['normalized']['mean'] / limit:.1%}"
             rows.append(f"| {link} | {agent} | {behind} | {episodes} | {cells} | {share} | {milliseconds} |")
+    return "\n".join(rows) + "\n"
+
+
+def format_ogbench_table(results: Path) -> str:
+    """Return a Markdown table with one row for each agent on each data set of OGBench in the folder ``results``."""
+    by_task = [f"task {task}" for task in TASKS]
+    titles = ["data set", "agent", "episodes", "success", *by_task, "steps", "ms per plan (p50)"]
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name in DATA_SETS:
+        file = results / name / "results.json"
+        if not file.is_file():
+            continue
+        contents = json.loads(file.read_text(encoding="utf-8"))
+        episodes = contents["episodes"] * contents["seeds"] * len(TASKS)
+        for agent, values in contents["agents"].items():
+            seconds, success = values["plan_seconds"]["p50"], values["success"]
+            cells = [
+                f"[{name}](benchmarks/results/{name}/report.md)",
+                agent,
+                str(episodes),
+                _format_cell(success, ".2f"),
+            ]
+            cells += [f"{success['by_task'][str(task)]['mean']:.2f}" for task in TASKS]
+            cells += [_format_cell(values["length"], ".0f"), "-" if seconds is None else f"{1000 * seconds:.1f}"]
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 

@@ -38,7 +38,7 @@ JUMP_WEIGHT = 20.0  # per step by which a move is longer than ``LONGEST_MOVE``
 LONGEST_MOVE = 1.5  # steps at full speed; about the length of a diagonal move
 REMEMBERED_SEARCHES = 8
 NEARBY = 2 * CELL  # steps; throws from landmarks within this distance are assumed to lead to the same places
-LOST = 20.0  # cost of a landmark that may be thrown to and has no path to the goal, in highest costs of the others
+LOST = 20.0  # cost of a landmark without a path to the goal in a random world, in highest costs of the others
 FAR_AWAY = 1e30  # steps; replaces infinite coordinates
 ROUNDING_ERROR = 1e-5  # of the sum of a landmark's chances, which are stored as float32
 ACCURACY, MOST_SWEEPS = 1e-3, 100_000  # value iteration ends when costs change by fewer steps, or after so many sweeps
@@ -179,14 +179,11 @@ class CostToGo:
         self, goals: Float[Tensor, "batch goal"]
     ) -> tuple[Float[Tensor, "batch landmark"], Bool[Tensor, "batch landmark"]]:
         """Return the cost from each landmark to each goal, and which landmarks have no recorded path to the goal."""
-        distances, nearest = self.find_nearest(goals / self.stride, GOAL_LANDMARKS)
-        direct = np.full((len(goals), len(self.landmarks)), np.inf)
-        np.put_along_axis(direct, nearest.numpy(), distances.numpy(), axis=1)
+        direct = self.measure_direct(goals)
         luckiest = self._find_luckiest_costs(direct)
         costs = _replace_infinite(luckiest)
         if (self.chances > 0).any():
-            is_lost = np.isinf(luckiest)
-            costs = self._find_expected_costs(np.where(is_lost, LOST * costs, costs), is_lost, direct)
+            costs = self._find_expected_costs(costs, np.isinf(luckiest), direct)
         return torch.tensor(costs, dtype=torch.float32), torch.tensor(np.isinf(luckiest))
 
     @cached_property
@@ -198,6 +195,14 @@ class CostToGo:
     def landmarks_in_steps(self) -> Float[Tensor, "landmark goal"]:
         """The landmarks in steps, i.e. divided by ``stride``."""
         return self.landmarks / self.stride
+
+    def measure_direct(self, goals: Float[Tensor, "batch goal"]) -> Float[np.ndarray, "batch landmark"]:
+        """Return the straight distance to each goal from its nearest landmarks in steps, infinity from all others."""
+        found = self.find_nearest(goals / self.stride.to(goals), GOAL_LANDMARKS)
+        distances, nearest = (part.cpu().numpy() for part in found)
+        direct = np.full((len(goals), len(self.landmarks)), np.inf)
+        np.put_along_axis(direct, nearest, distances, axis=1)
+        return direct
 
     def find_nearest(
         self, positions: Float[Tensor, "*shape goal"], number: int
@@ -280,10 +285,10 @@ class CostToGo:
 
         Args:
             costs: the luckiest costs, which are lower bounds and the initial values.
-            lost: landmarks without a recorded path to the goal; their costs stay as they are.
+            lost: landmarks without a recorded path to the goal; their costs are ``LOST`` times as high.
             direct: steps to each goal from its nearest landmarks, infinity elsewhere.
         """
-        costs, farthest = costs.copy(), costs.max(axis=1, keepdims=True)
+        costs, farthest = np.where(lost, LOST * costs, costs), costs.max(axis=1, keepdims=True)
         unfinished, steps = np.arange(len(costs)), self._measure_edges()
         for _ in range(MOST_SWEEPS):
             present = costs[unfinished]
@@ -443,7 +448,7 @@ class CostField:
         """Return the places at least so many steps ahead on the cheapest recorded ways to the goals.
 
         They are landmarks. A way ends sooner at a landmark from which every departure is thrown. Where it reaches the
-        goal, or there is no way, the place is the goal itself.
+        goal, or there is no way, the place is the goal itself, and also within two cells of the goal.
 
         Args:
             positions: where the ways begin, environment units.
@@ -452,15 +457,15 @@ class CostField:
         graph, rows = self.graph, np.arange(len(positions))
         costs = self.costs.cpu().double().numpy()
         distances, nearest = (part.cpu().numpy() for part in graph.find_nearest(positions / self.stride, NEIGHBOURS))
-        is_near = distances <= distances[:, :1] + REACH
-        first = np.where(is_near, distances + np.take_along_axis(costs, nearest, axis=1), np.inf).argmin(axis=1)
+        is_lost = np.take_along_axis(self.is_lost.cpu().numpy(), nearest, axis=1)
+        is_used = (distances <= distances[:, :1] + REACH) & ~is_lost
+        first = np.where(is_used, distances + np.take_along_axis(costs, nearest, axis=1), np.inf).argmin(axis=1)
         here, gone = nearest[rows, first], distances[rows, first]
-        to_goal, last = graph.find_nearest(self.goals / self.stride, GOAL_LANDMARKS)
-        direct = np.full(costs.shape, np.inf)
-        np.put_along_axis(direct, last.cpu().numpy(), to_goal.cpu().double().numpy(), axis=1)
+        direct = graph.measure_direct(self.goals)
         neighbours, lengths = graph.neighbours
         is_thrown = graph.total_chances > 1 - ROUNDING_ERROR
-        has_arrived = self.is_lost.cpu().numpy()[rows, here]
+        straight = ((positions - self.goals) / self.stride).norm(dim=1).cpu().numpy()
+        has_arrived = (straight < 2 * CELL) | ~is_used.any(axis=1)
         for _ in range(len(graph.landmarks)):
             through = lengths[here] + costs[rows[:, None], neighbours[here]]  # (batch, neighbour)
             best = through.argmin(axis=1)

@@ -87,8 +87,6 @@ class WindowSampler:
         left = self.ends - np.arange(len(self.ends))
         goes_on = training.short_windows & recording.is_absorbing[self.ends]
         self.starts = np.flatnonzero(left >= np.where(goes_on, 1, fewest_steps))
-        is_walked = training.long_ways and not training.hold_goal  # and windows do not end at goals
-        self.ways_up_to = np.cumsum(self._measure_ways(self.starts) if is_walked else left[self.starts])
         self.near_starts = self.starts[left[self.starts] <= SHORT_WAY]
         if not len(self.starts):
             found, wanted = len(self.ends), fewest_steps + 1
@@ -96,11 +94,13 @@ class WindowSampler:
             raise InputError(
                 f"the {found} rows contain no {wanted} consecutive rows of one demonstration; use {advice}."
             )
-        longest = int(left.max())
-        if training.short_windows and longest < model.horizon and not recording.is_absorbing.any():
+        is_walked = training.long_ways and not training.hold_goal and self._find_goal_spread().any()
+        self.ways_up_to = np.cumsum(self._measure_ways(self.starts) if is_walked else left[self.starts])
+        longest, reached = int(left.max()), model.horizon - model.frame_stack  # before the last token
+        if training.short_windows and longest <= reached and not recording.is_absorbing.any():
             raise InputError(
                 f"plans of {model.horizon} steps are longer than the longest recorded episode of {longest} steps, so "
-                "nothing can be learned of their ends; choose a shorter horizon."
+                "nothing can be learned of their ends; choose a shorter horizon or frame_stack."
             )
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> Windows:
@@ -138,6 +138,10 @@ class WindowSampler:
             np.searchsorted(self.ways_up_to, rng.integers(self.ways_up_to[-1], size=batch_size), "right")
         ]
 
+    def _find_goal_spread(self) -> Float[np.ndarray, " goal"]:
+        """Return the standard deviation of each goal channel."""
+        return self.observations[:, index_channels(self.model.task.goal)].std(axis=0)
+
     def _measure_ways(self, start: Int[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
         """Return how far the windows of these first rows go: the distance between their first and last goal channels.
 
@@ -146,7 +150,7 @@ class WindowSampler:
         """
         positions = self.observations[:, index_channels(self.model.task.goal)]
         end = np.minimum(self.ends[start], start + self.model.horizon)
-        moves = (positions[end] - positions[start]) / positions.std(axis=0).clip(np.finfo(np.float32).tiny)
+        moves = (positions[end] - positions[start]) / self._find_goal_spread().clip(np.finfo(np.float32).tiny)
         ways = (WAY_UNITS * np.linalg.norm(moves, axis=1)).astype(np.int64)
         throws = np.append(0, np.cumsum(find_throws(positions, self.ends == np.arange(len(self.ends)))))
         return 1 + np.where(throws[start] == throws[end], ways, 0)

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from dfplan.ground.errors import InputError
+from dfplan.ground.errors import InputError, find_reason
 
 PROBE_SIZE, PROBE_REPEATS = 1024, 5  # size of the timed matrix product, a few milliseconds long, and how often it runs
 
@@ -27,10 +27,13 @@ def find_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name).item()  # some names are valid although the device cannot hold values
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"this machine has no device {name!r}; choose auto or cpu, or cuda with a GPU.") from error
-    device = torch.device(name)
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"there is no device {name!r}; choose auto or cpu, or cuda with a GPU.") from error
+    try:
+        torch.zeros(1, device=device).item()  # some names are valid although the device cannot hold values
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"the device {name!r} cannot be used: {find_reason(error)}.") from error
     if device.type == "cpu":
         keep_freed_memory()
     return device
