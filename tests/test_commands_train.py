@@ -89,7 +89,7 @@ def test_minutes_are_converted_to_steps_once_and_a_resumed_run_keeps_them(comman
         (["--rows", "-5"], "expected a whole number of 1 or more, not '-5'"),
         (["--dataset", "missing.hdf5"], "there is no data set missing.hdf5"),
         (["--resume"], "contains no run to resume"),
-        (["--device", "gpu"], "this machine has no device 'gpu'"),
+        (["--device", "gpu"], "there is no device 'gpu'"),
     ],
 )
 def test_bad_input_is_an_error_of_one_sentence_with_status_2(command, capsys, arguments, message):

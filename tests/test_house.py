@@ -237,7 +237,8 @@ def test_an_installed_package_holds_the_planners_and_is_small():
         file for name in data for pattern in data[name].split() for file in (ROOT / folders[name]).glob(pattern)
     }
     checkpoints = {file.stem for file in installed if file.suffix == ".safetensors"}
-    assert checkpoints == {"maze2d-umaze", "maze2d-medium", "maze2d-large", "maze2d-umaze-rnn"}
+    of_mazes = {"maze2d-umaze", "maze2d-medium", "maze2d-large", "maze2d-umaze-rnn"}
+    assert checkpoints == of_mazes | {"pointmaze-giant-navigate", "pointmaze-giant-stitch"}
     assert ROOT / "dfplan" / "py.typed" in installed
     sources = {file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}
     assert (
